@@ -1,0 +1,339 @@
+//! The arguments, and the help that explains them.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use claviger::{KeyAlgorithm, KeyType, ObjectRef, SvmName};
+use uuid::Uuid;
+
+use crate::exit::EXIT_CODES;
+
+/// Keeps the keys of a storage node: one per volume, aggregate and drive, wrapped under one KEK per SVM.
+///
+/// Begin with `claviger quickstart`, which goes through the whole story in a directory of its own, or with `claviger init`,
+/// `claviger keystore create onboard` and `claviger svm create`.
+///
+/// Long operations are durable jobs. A command that is interrupted, by Ctrl-C or by a crash, loses nothing: the next command
+/// says which job waits, and `claviger job wait` or `claviger rekey` goes on with it.
+///
+/// No key's bytes are ever printed. CLAVIGER_LOG=claviger=info logs to standard error.
+#[derive(Debug, Parser)]
+#[command(name = "claviger", version, after_help = EXIT_CODES, max_term_width = 120)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Common {
+    /// The hierarchy's directory
+    #[arg(long, global = true, value_name = "D", help_heading = "Common options")]
+    pub(crate) dir: Option<PathBuf>,
+
+    /// Print JSON: the result on standard output, an error as the last line on standard error
+    #[arg(long, global = true, help_heading = "Common options")]
+    pub(crate) json: bool,
+
+    /// Read the passphrase from this file; one end of line at its end is taken off
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Common options", conflicts_with = "passphrase_fd")]
+    pub(crate) passphrase_file: Option<PathBuf>,
+
+    /// Read the passphrase from this open file descriptor, as in `--passphrase-fd 3 3<passphrase.txt`
+    #[arg(long, global = true, value_name = "N", help_heading = "Common options")]
+    pub(crate) passphrase_fd: Option<u32>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Go through the whole story: make a hierarchy with keys, rekey it, open it again, verify it
+    ///
+    /// Without --dir, in a temporary directory that is removed at the end. With it, the hierarchy stays; where no passphrase
+    /// is given, one is made and shown once on standard error.
+    #[command(after_help = "Example:\n  claviger quickstart --keys 10000")]
+    Quickstart {
+        /// How many volume keys to make, in two SVMs
+        #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
+        keys: u64,
+    },
+
+    /// Make a new hierarchy, with its admin SVM
+    #[command(after_help = "Example:\n  claviger init --dir /var/lib/claviger")]
+    Init {
+        /// The admin SVM's name, which stands for the cluster
+        #[arg(long, value_name = "NAME", default_value = "cluster")]
+        name: SvmName,
+    },
+
+    /// SVMs: create, list, rename, delete
+    #[command(subcommand)]
+    Svm(SvmCommand),
+
+    /// The cluster's keystore, which keeps the SVMs' KEKs: create, show, change its passphrase, check it
+    #[command(subcommand)]
+    Keystore(KeystoreCommand),
+
+    /// Keys of volumes, aggregates and drives: create, list, show, rotate, delete
+    #[command(subcommand)]
+    Key(KeyCommand),
+
+    /// Give an SVM a new KEK and re-wrap all its keys; every SVM where none is named
+    ///
+    /// A rekey that was interrupted goes on where it was. Of every SVM, those without keys are passed over.
+    #[command(after_help = "Example:\n  claviger rekey --svm vs0 --dir /var/lib/claviger")]
+    Rekey {
+        /// The SVM: its name or UUID
+        #[arg(long, value_name = "S")]
+        svm: Option<String>,
+    },
+
+    /// Open every record and every key, and name each that is damaged; writes nothing
+    ///
+    /// Exits with 6 where something is damaged. The store is copied to the directory for temporary files (TMPDIR) first.
+    #[command(after_help = "Example:\n  claviger verify --dir /var/lib/claviger")]
+    Verify,
+
+    /// Backups of the hierarchy, without the keys: create, restore
+    #[command(subcommand)]
+    Backup(BackupCommand),
+
+    /// Long operations: list, show, wait for, cancel
+    #[command(subcommand)]
+    Job(JobCommand),
+
+    /// Show the hierarchy as a tree: keystore, SVMs, KEKs, numbers of keys, jobs
+    #[command(after_help = "Example:\n  claviger show --dir /var/lib/claviger")]
+    Show,
+
+    /// Print the completions of a shell
+    #[command(after_help = "Example:\n  claviger completions bash >~/.local/share/bash-completion/completions/claviger")]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SvmCommand {
+    /// Make a data SVM; its KEK is made with its first key
+    #[command(after_help = "Example:\n  claviger svm create vs0 --dir /var/lib/claviger")]
+    Create {
+        /// Its name
+        name: SvmName,
+    },
+    /// List all SVMs
+    #[command(after_help = "Example:\n  claviger svm list --dir /var/lib/claviger")]
+    List,
+    /// Give an SVM another name
+    #[command(after_help = "Example:\n  claviger svm rename vs0 archive --dir /var/lib/claviger")]
+    Rename {
+        /// The SVM: its name or UUID
+        svm: String,
+        /// The new name
+        name: SvmName,
+    },
+    /// Delete a data SVM that has no keys
+    #[command(after_help = "Example:\n  claviger svm delete vs0 --dir /var/lib/claviger")]
+    Delete {
+        /// The SVM: its name or UUID
+        svm: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeystoreCommand {
+    /// Make the cluster's keystore
+    #[command(subcommand)]
+    Create(KeystoreCreateCommand),
+    /// Show the keystore
+    #[command(after_help = "Example:\n  claviger keystore show --dir /var/lib/claviger")]
+    Show,
+    /// Put the keystore under another passphrase
+    ///
+    /// Backups made before open with the passphrase of their time.
+    #[command(
+        after_help = "Example:\n  claviger keystore passphrase --passphrase-file old --new-passphrase-file new --dir /var/lib/claviger"
+    )]
+    Passphrase {
+        /// Read the new passphrase from this file; one end of line at its end is taken off
+        #[arg(long, value_name = "FILE", conflicts_with = "new_passphrase_fd")]
+        new_passphrase_file: Option<PathBuf>,
+        /// Read the new passphrase from this open file descriptor
+        #[arg(long, value_name = "N")]
+        new_passphrase_fd: Option<u32>,
+    },
+    /// Check that the passphrase opens the keystore
+    ///
+    /// In Common Criteria mode each command needs the passphrase for itself: this one leaves nothing open behind it.
+    #[command(after_help = "Example:\n  claviger keystore unlock --passphrase-file p --dir /var/lib/claviger")]
+    Unlock,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeystoreCreateCommand {
+    /// Under a passphrase of 32 to 256 characters of ASCII
+    #[command(after_help = "Example:\n  claviger keystore create onboard --passphrase-file p --dir /var/lib/claviger")]
+    Onboard {
+        /// Common Criteria mode: open with the passphrase only, which has 64 to 256 characters
+        #[arg(long)]
+        common_criteria: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Make the key of an object, or of many new volumes
+    #[command(
+        after_help = "Example:\n  claviger key create --svm vs0 --volume 5d1c8a52-5d3c-4f0c-8f66-0cf5bb3c2f9a --dir /var/lib/claviger"
+    )]
+    Create {
+        #[command(flatten)]
+        svm: SvmArg,
+        #[command(flatten)]
+        what: NewKeys,
+        /// The cipher that the key is for; by default xts-aes-256, of a drive aes-256
+        #[arg(long)]
+        algorithm: Option<AlgorithmArg>,
+    },
+    /// List keys, in the order of type and object
+    ///
+    /// Exits with 6 where a record is no key.
+    #[command(after_help = "Example:\n  claviger key list --svm vs0 --type volume --limit 20 --dir /var/lib/claviger")]
+    List {
+        #[command(flatten)]
+        svm: SvmArg,
+        /// Only keys of these objects
+        #[arg(long = "type", value_name = "TYPE")]
+        key_type: Option<TypeArg>,
+        /// At most so many
+        #[arg(long, value_name = "N")]
+        limit: Option<u64>,
+    },
+    /// Show what the record of a key says of itself
+    #[command(
+        after_help = "Example:\n  claviger key show --svm vs0 --volume 5d1c8a52-5d3c-4f0c-8f66-0cf5bb3c2f9a --dir /var/lib/claviger"
+    )]
+    Show {
+        #[command(flatten)]
+        svm: SvmArg,
+        #[command(flatten)]
+        object: Object,
+    },
+    /// Delete a key: what it encrypted is lost for good
+    #[command(
+        after_help = "Example:\n  claviger key delete --svm vs0 --volume 5d1c8a52-5d3c-4f0c-8f66-0cf5bb3c2f9a --dir /var/lib/claviger"
+    )]
+    Delete {
+        #[command(flatten)]
+        svm: SvmArg,
+        #[command(flatten)]
+        object: Object,
+    },
+    /// Rotate a key: both versions open while the storage stack re-encrypts the object
+    #[command(subcommand)]
+    Rotate(RotateCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RotateCommand {
+    /// Make the next version of the key beside the current one
+    #[command(
+        after_help = "Example:\n  claviger key rotate begin --svm vs0 --volume 5d1c8a52-5d3c-4f0c-8f66-0cf5bb3c2f9a --dir /var/lib/claviger"
+    )]
+    Begin {
+        #[command(flatten)]
+        svm: SvmArg,
+        #[command(flatten)]
+        object: Object,
+    },
+    /// Drop the older version: all is re-encrypted
+    #[command(
+        after_help = "Example:\n  claviger key rotate finish --svm vs0 --volume 5d1c8a52-5d3c-4f0c-8f66-0cf5bb3c2f9a --dir /var/lib/claviger"
+    )]
+    Finish {
+        #[command(flatten)]
+        svm: SvmArg,
+        #[command(flatten)]
+        object: Object,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BackupCommand {
+    /// Write a backup, which opens with the passphrase alone: SVMs and KEKs, no keys
+    ///
+    /// Make a new one after each SVM's first key, each rekey and each change of the passphrase. The keys are in the store:
+    /// copy the hierarchy's directory too.
+    #[command(after_help = "Example:\n  claviger backup create --output claviger.backup --dir /var/lib/claviger")]
+    Create {
+        /// The file to write, which must not exist; its mode will be 0600. Without it, the backup goes to standard output
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Make the hierarchy of a backup in an empty directory, and take over the keys of a copy
+    ///
+    /// Exits with 6 where keys of the copy do not open; they are named, and not taken over.
+    #[command(
+        after_help = "Example:\n  claviger backup restore --from claviger.backup --keys-from /mnt/copy --passphrase-file p --dir /var/lib/claviger"
+    )]
+    Restore {
+        /// The backup's file
+        #[arg(long, value_name = "FILE")]
+        from: PathBuf,
+        /// A copy of the hierarchy's directory, whose keys are taken over. Nothing is written there
+        #[arg(long, value_name = "DIR")]
+        keys_from: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum JobCommand {
+    /// List jobs: those that wait, and those that ended within 24 hours
+    #[command(after_help = "Example:\n  claviger job list --dir /var/lib/claviger")]
+    List,
+    /// Show one job
+    #[command(after_help = "Example:\n  claviger job show 0c7e4ce3-53ff-4a0e-9c3c-0f3a3a3b2a55 --dir /var/lib/claviger")]
+    Show {
+        /// The job's UUID
+        job: Uuid,
+    },
+    /// Go on with a job that was interrupted, and wait for its end
+    ///
+    /// Exits with 1 where the job failed or was cancelled.
+    #[command(after_help = "Example:\n  claviger job wait 0c7e4ce3-53ff-4a0e-9c3c-0f3a3a3b2a55 --dir /var/lib/claviger")]
+    Wait {
+        /// The job's UUID
+        job: Uuid,
+    },
+    /// Cancel a job; what it has done stays done, and everything stays readable
+    #[command(after_help = "Example:\n  claviger job cancel 0c7e4ce3-53ff-4a0e-9c3c-0f3a3a3b2a55 --dir /var/lib/claviger")]
+    Cancel {
+        /// The job's UUID
+        job: Uuid,
+    },
+}
+
+/// The SVM that a command is about.
+#[derive(Debug, clap::Args)]
+pub(crate) struct SvmArg {
+    /// The SVM: its name or UUID
+    #[arg(long, value_name = "S")]
+    pub(crate) svm: String,
+}
+
+/// The object that a key encrypts.
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Object {
+    /// The volume
+    #[arg(long, value_name = "UUID")]
+    volume: Option<Uuid>,
+    /// The aggregate
+    #[arg(long, value_name = "UUID")]
+    aggregate: Option<Uuid>,
+    /// The drive
+    #[arg(long, value_name = "UUID")]
+    drive: Option<Uuid>,
+}

@@ -1,0 +1,137 @@
+//! Exit codes, and which one an error of the engine has.
+
+use std::process::ExitCode;
+
+use claviger::store::OpenError as StoreOpenError;
+use claviger::{
+    Advice, BackupError, BackupTextError, Blame, Fault, JobError, KeyError, KeystoreError, OpenEngineError, RekeyError,
+    SvmError,
+};
+
+/// How a command ends. The numbers are an interface: scripts tell them apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// All that was asked is done.
+    Done = 0,
+    /// A job failed or was cancelled, or claviger is at fault.
+    Failed = 1,
+    /// The request cannot be read, or not be done as asked.
+    Request = 2,
+    /// What the request names or needs is not there.
+    NotFound = 3,
+    /// It exists already, or another operation has it to itself.
+    Taken = 4,
+    /// The passphrase is wrong, missing, or comes too soon after a wrong one.
+    Passphrase = 5,
+    /// Something stored is damaged, moved or lost.
+    Damage = 6,
+    /// The node: its disk, its key memory, or another process that has the store open.
+    Node = 7,
+}
+
+/// The table for the binary's help.
+pub(crate) const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  a job failed or was cancelled, or claviger is at fault
+  2  the request cannot be read, or not be done as asked
+  3  what the request names or needs is not there
+  4  it exists already, or another operation has it to itself
+  5  the passphrase is wrong, missing, or comes too soon after a wrong one
+  6  something stored is damaged, moved or lost
+  7  the node: its disk, its key memory, or another process that has the store open";
+
+impl Exit {
+    /// The number.
+    pub(crate) const fn code(self) -> u8 {
+        self as u8
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}
+
+/// Where an error has no code of its own, its two answers decide: what to do, and whose fault it is.
+pub(crate) fn by_blame(error: &dyn Blame) -> Exit {
+    match error.blame() {
+        (_, Advice::GiveCredentials) => Exit::Passphrase,
+        (Fault::Caller, Advice::Retry) => Exit::Taken,
+        (Fault::Caller, _) => Exit::Request,
+        (Fault::Data, _) => Exit::Damage,
+        (Fault::Node, _) => Exit::Node,
+        // A keeper that answers with another key, our own faults, and what a later engine may add.
+        _ => Exit::Failed,
+    }
+}
+
+pub(crate) fn of_open(error: &OpenEngineError) -> Exit {
+    match error {
+        OpenEngineError::Exists { .. } => Exit::Taken,
+        OpenEngineError::Unfinished { .. } => Exit::NotFound,
+        OpenEngineError::Store(error) => of_store(error),
+        OpenEngineError::Resume(error) => of_job(error),
+        error => by_blame(error),
+    }
+}
+
+pub(crate) fn of_store(error: &StoreOpenError) -> Exit {
+    match error {
+        StoreOpenError::Missing { .. } => Exit::NotFound,
+        StoreOpenError::Exists { .. } => Exit::Taken,
+        StoreOpenError::Locked { .. } | StoreOpenError::Io { .. } => Exit::Node,
+        _ => Exit::Damage,
+    }
+}
+
+pub(crate) fn of_svm(error: &SvmError) -> Exit {
+    match error {
+        SvmError::Unknown { .. } | SvmError::UnknownName { .. } => Exit::NotFound,
+        SvmError::NameTaken { .. } => Exit::Taken,
+        error => by_blame(error),
+    }
+}
+
+pub(crate) fn of_key(error: &KeyError) -> Exit {
+    match error {
+        KeyError::UnknownSvm { .. } | KeyError::Missing { .. } | KeyError::NoKeystore => Exit::NotFound,
+        KeyError::Exists { .. } | KeyError::Rotating { .. } | KeyError::SvmBeingDeleted { .. } => Exit::Taken,
+        error => by_blame(error),
+    }
+}
+
+pub(crate) fn of_keystore(error: &KeystoreError) -> Exit {
+    match error {
+        KeystoreError::Exists => Exit::Taken,
+        KeystoreError::None => Exit::NotFound,
+        KeystoreError::TooSoon { .. } => Exit::Passphrase,
+        KeystoreError::Resume(error) => of_job(error),
+        error => by_blame(error),
+    }
+}
+
+pub(crate) fn of_rekey(error: &RekeyError) -> Exit {
+    match error {
+        RekeyError::Key(error) => of_key(error),
+        error => by_blame(error),
+    }
+}
+
+pub(crate) fn of_job(error: &JobError) -> Exit {
+    match error {
+        JobError::Unknown { .. } => Exit::NotFound,
+        JobError::Cancelled { .. } | JobError::Failed { .. } => Exit::Failed,
+        error => by_blame(error),
+    }
+}
+
+pub(crate) fn of_backup(error: &BackupError) -> Exit {
+    match error {
+        BackupError::Text(BackupTextError::WrongPassphrase) => Exit::Passphrase,
+        BackupError::Keystore(error) => of_keystore(error),
+        BackupError::Open(error) => of_open(error),
+        error => by_blame(error),
+    }
+}

@@ -1,0 +1,100 @@
+//! All that is printed: results on standard output; notes, failures and progress on standard error.
+//!
+//! A result is one value with two forms, `Display` for people and `Serialize` for programs, so that neither says what the
+//! other does not.
+
+use std::fmt::Display;
+use std::io::{self, BufWriter, IsTerminal as _, Write};
+
+use claviger::SecretBytes;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::exit::Exit;
+use crate::failure::Failure;
+
+/// Prints as text or as JSON.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Output {
+    json: bool,
+}
+
+impl Output {
+    pub(crate) const fn new(json: bool) -> Self {
+        Self { json }
+    }
+
+    pub(crate) const fn is_json(self) -> bool {
+        self.json
+    }
+
+    /// Prints a result.
+    pub(crate) fn result(self, result: &(impl Serialize + Display)) -> Result<(), Failure> {
+        let mut out = self.stdout();
+        let written = match self.json {
+            true => serde_json::to_writer_pretty(&mut out, result).map_err(io::Error::from).and_then(|()| writeln!(out)),
+            false => writeln!(out, "{result}"),
+        };
+        match written.and_then(|()| out.flush()) {
+            // Whoever read has enough; what the command did, and its exit code, stay what they are.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            written => written.map_err(Failure::Stdout),
+        }
+    }
+
+    /// Where a long result is printed bit by bit. To be flushed at its end.
+    pub(crate) fn stdout(self) -> BufWriter<io::StdoutLock<'static>> {
+        BufWriter::new(io::stdout().lock())
+    }
+
+    /// Says something beside the result.
+    pub(crate) fn note(self, message: &str) {
+        match self.json {
+            true => to_stderr(&json!({ "note": message })),
+            false => to_stderr(&format_args!("note: {message}")),
+        }
+    }
+
+    /// Says why the command ended before it was done, and what to do. Returns the exit code.
+    pub(crate) fn failure(self, failure: &Failure) -> Exit {
+        match failure {
+            // Whoever read has enough.
+            Failure::Stdout(error) if error.kind() == io::ErrorKind::BrokenPipe => return Exit::Done,
+            failure if self.json => to_stderr(&json!({ "error": failure.view() })),
+            failure => {
+                to_stderr(&format_args!("error: {}", failure.message()));
+                to_stderr(&format_args!("advice: {}", failure.advice()));
+            }
+        }
+        failure.exit()
+    }
+
+    /// Shows a passphrase that was made here, this once. Standard error has no buffer that would keep it.
+    pub(crate) fn show_once(self, what: &str, secret: &SecretBytes) -> Result<(), Failure> {
+        let show = |mut stderr: io::StderrLock<'_>| {
+            write!(stderr, "{what}: ")?;
+            stderr.write_all(secret.expose())?;
+            writeln!(stderr)
+        };
+        show(io::stderr().lock()).map_err(Failure::Unshown)
+    }
+
+    /// A bar for `total` items, or a count where their number is not known; only where somebody watches.
+    pub(crate) fn progress(self, what: &'static str, total: Option<u64>) -> ProgressBar {
+        if self.json || !io::stderr().is_terminal() {
+            return ProgressBar::hidden();
+        }
+        let template = match total {
+            Some(_) => "{msg:12} {bar:40} {human_pos} of {human_len} keys, {per_sec}",
+            None => "{msg:12} {spinner} {human_pos} keys, {per_sec}",
+        };
+        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr()).with_style(style).with_message(what)
+    }
+}
+
+/// Where standard error is closed, nobody is there to be told.
+fn to_stderr(line: &dyn Display) {
+    writeln!(io::stderr().lock(), "{line}").unwrap_or_default();
+}

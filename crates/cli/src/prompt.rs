@@ -1,0 +1,152 @@
+//! Asking for a passphrase on the terminal, without echo.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+
+use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
+
+/// What a hidden line ended with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Line {
+    /// So many bytes, without the end of the line.
+    Typed(usize),
+    /// The interrupt character, usually Ctrl-C.
+    Interrupted,
+}
+
+/// The terminal that the process is controlled from, wherever its input and output go.
+pub(crate) fn terminal() -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).open("/dev/tty")
+}
+
+/// Reads a line into `buffer` while the terminal shows nothing of it. What does not fit is thrown away.
+pub(crate) fn hidden_line(mut terminal: &File, prompt: &str, buffer: &mut [u8]) -> io::Result<Line> {
+    let hidden = Hidden::begin(terminal)?;
+    terminal.write_all(prompt.as_bytes())?;
+    let read = terminal.read(buffer)?;
+    let ended_with = buffer.get(..read).and_then(|line| line.last().copied());
+    let line = match ended_with {
+        Some(last) if last == hidden.interrupt => Line::Interrupted,
+        Some(b'\n') => Line::Typed(read - 1),
+        _ => Line::Typed(read),
+    };
+    drop(hidden);
+    terminal.write_all(b"\n")?;
+    Ok(line)
+}
+
+/// While it lives, the terminal shows nothing of what is typed.
+///
+/// The interrupt character kills nobody meanwhile, who would leave the terminal so, but ends the line.
+struct Hidden<'a> {
+    terminal: &'a File,
+    before: Termios,
+    interrupt: u8,
+}
+
+impl<'a> Hidden<'a> {
+    fn begin(terminal: &'a File) -> io::Result<Self> {
+        let before = tcgetattr(terminal)?;
+        let interrupt = before.special_codes[SpecialCodeIndex::VINTR];
+        let mut quiet = before.clone();
+        quiet.local_modes.remove(LocalModes::ECHO | LocalModes::ECHONL | LocalModes::ISIG);
+        quiet.local_modes.insert(LocalModes::ICANON);
+        quiet.special_codes[SpecialCodeIndex::VEOL] = interrupt;
+        tcsetattr(terminal, OptionalActions::Flush, &quiet)?;
+        Ok(Self { terminal, before, interrupt })
+    }
+}
+
+impl Drop for Hidden<'_> {
+    fn drop(&mut self) {
+        // With what is left of a line that was too long.
+        if let Err(error) = tcsetattr(self.terminal, OptionalActions::Flush, &self.before) {
+            tracing::error!(%error, "the terminal's echo could not be turned on again; `stty sane` does it");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStrExt as _;
+
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+
+    use super::*;
+
+    /// A terminal: its keyboard and screen, and the side of the program.
+    fn pty() -> (File, File) {
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY;
+        let keyboard = openpt(flags).unwrap();
+        grantpt(&keyboard).unwrap();
+        unlockpt(&keyboard).unwrap();
+        let name = ptsname(&keyboard, Vec::new()).unwrap();
+        let path = std::path::Path::new(std::ffi::OsStr::from_bytes(name.as_bytes()));
+        let noctty = i32::try_from(rustix::fs::OFlags::NOCTTY.bits()).unwrap();
+        let options = std::os::unix::fs::OpenOptionsExt::custom_flags(
+            OpenOptions::new().read(true).write(true),
+            noctty,
+        )
+        .open(path);
+        (File::from(keyboard), options.unwrap())
+    }
+
+    /// Types `typed` as soon as the prompt is on the screen; returns what was read and all that the screen showed.
+    fn type_at_prompt(typed: &[u8], buffer: &mut [u8]) -> (Line, String, File) {
+        let (mut keyboard, terminal) = pty();
+        let mut screen = String::new();
+        let line = std::thread::scope(|scope| {
+            let reader = scope.spawn(|| hidden_line(&terminal, "Passphrase: ", buffer).unwrap());
+            let mut bytes = [0; 256];
+            while !screen.contains("Passphrase: ") {
+                let read = keyboard.read(&mut bytes).unwrap();
+                screen.push_str(std::str::from_utf8(&bytes[..read]).unwrap());
+            }
+            keyboard.write_all(typed).unwrap();
+            let line = reader.join().unwrap();
+            while !screen.ends_with('\n') {
+                let read = keyboard.read(&mut bytes).unwrap();
+                screen.push_str(std::str::from_utf8(&bytes[..read]).unwrap());
+            }
+            line
+        });
+        (line, screen, terminal)
+    }
+
+    fn echoes(terminal: &File) -> bool {
+        let modes = tcgetattr(terminal).unwrap().local_modes;
+        modes.contains(LocalModes::ECHO | LocalModes::ISIG)
+    }
+
+    #[test]
+    fn a_line_is_read_and_not_shown() {
+        let mut buffer = [0; 32];
+        let (line, screen, terminal) = type_at_prompt(b"secret wordX\x7f\n", &mut buffer);
+        assert_eq!(line, Line::Typed(11));
+        assert_eq!(&buffer[..11], b"secret word");
+        assert_eq!(screen, "Passphrase: \r\n");
+        assert!(echoes(&terminal));
+    }
+
+    #[test]
+    fn the_interrupt_character_ends_the_line_and_the_echo_comes_back() {
+        let (line, screen, terminal) = type_at_prompt(b"sec\x03", &mut [0; 32]);
+        assert_eq!(line, Line::Interrupted);
+        assert_eq!(screen, "Passphrase: \r\n");
+        assert!(echoes(&terminal));
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_fills_the_buffer_and_leaves_nothing_behind() {
+        let mut buffer = [0; 4];
+        let (line, _, terminal) = type_at_prompt(b"0123456789\n", &mut buffer);
+        assert_eq!((line, &buffer), (Line::Typed(4), b"0123"));
+        rustix::io::ioctl_fionread(&terminal).map(|left| assert_eq!(left, 0)).unwrap();
+    }
+
+    #[test]
+    fn what_is_no_terminal_is_refused() {
+        let file = tempfile::tempfile().unwrap();
+        assert!(hidden_line(&file, "Passphrase: ", &mut [0; 32]).is_err());
+    }
+}

@@ -1,0 +1,97 @@
+//! What commands share: the hierarchy's directory, key memory, the passphrase, and opening.
+
+use std::path::{Path, PathBuf};
+
+use claviger::{Arena, ArenaOptions, Engine, JobInfo, JobStatus, KeyMemory, Options, Passphrase, SvmInfo};
+
+use crate::args::Common;
+use crate::commands::job::JobView;
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::passphrase::Source;
+
+/// One command's run.
+pub(crate) struct Session {
+    pub(crate) output: Output,
+    /// One arena holds all secrets of the process.
+    pub(crate) arena: Arena,
+    pub(crate) passphrase: Source,
+    dir: Option<PathBuf>,
+}
+
+impl Session {
+    pub(crate) fn new(common: Common, output: Output) -> Result<Self, Failure> {
+        let Common { dir, json: _, passphrase_file, passphrase_fd } = common;
+        let arena = Arena::new(&ArenaOptions::default())?;
+        Ok(Self { output, arena, passphrase: Source::new(passphrase_file, passphrase_fd), dir })
+    }
+
+    /// The directory, if one was named.
+    pub(crate) fn dir_if_named(&self) -> Option<&Path> {
+        self.dir.as_deref()
+    }
+
+    /// The directory.
+    pub(crate) fn dir(&self) -> Result<&Path, Failure> {
+        let message = || "the hierarchy's directory is not named: --dir D is missing".to_owned();
+        self.dir_if_named().ok_or_else(|| Failure::Usage { message: message() })
+    }
+
+    /// Jobs go on only where a command asks for it.
+    pub(crate) fn options(&self) -> Options {
+        Options { memory: KeyMemory::Shared(self.arena.clone()), resume_jobs: false, ..Options::default() }
+    }
+
+    /// Opens the hierarchy, and says which jobs wait in it.
+    pub(crate) fn open(&self) -> Result<Engine, Failure> {
+        let engine = Engine::open(self.dir()?, self.options())?;
+        self.note_interrupted_jobs(&engine)?;
+        Ok(engine)
+    }
+
+    /// The same with its keys in memory.
+    pub(crate) fn open_unlocked(&self) -> Result<Engine, Failure> {
+        let engine = self.open()?;
+        self.unlock(&engine)?;
+        Ok(engine)
+    }
+
+    /// A copy to read, with its keys in memory. Nothing below the directory is written.
+    pub(crate) fn open_copy_unlocked(&self) -> Result<Engine, Failure> {
+        let engine = Engine::open_copy(self.dir()?, self.options())?;
+        self.note_interrupted_jobs(&engine)?;
+        self.unlock(&engine)?;
+        Ok(engine)
+    }
+
+    /// In Common Criteria mode, gives the keystore its passphrase.
+    pub(crate) fn unlock(&self, engine: &Engine) -> Result<(), Failure> {
+        if engine.keystore().is_some_and(|keystore| keystore.locked) {
+            let passphrase = self.passphrase.existing(&self.arena)?.ok_or(Failure::Locked)?;
+            engine.unlock(&passphrase)?;
+        }
+        Ok(())
+    }
+
+    /// A passphrase that the command cannot do without.
+    pub(crate) fn existing_passphrase(&self) -> Result<Passphrase, Failure> {
+        self.passphrase.existing(&self.arena)?.ok_or(Failure::NoPassphrase)
+    }
+
+    fn note_interrupted_jobs(&self, engine: &Engine) -> Result<(), Failure> {
+        let dir = self.dir()?.display();
+        for job in engine.jobs()?.iter().filter(|job| job.status == JobStatus::Interrupted) {
+            let JobInfo { id, .. } = job;
+            let what = JobView::of(engine, job).what_and_how_far();
+            self.output.note(&format!(
+                "job {id} ({what}) was interrupted; it goes on with `claviger job wait {id} --dir {dir}` or `claviger rekey`"
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// An SVM's name, or its UUID where the name is lost.
+pub(crate) fn name_of(svm: &SvmInfo) -> String {
+    svm.name().map_or_else(|| svm.id().to_string(), ToString::to_string)
+}

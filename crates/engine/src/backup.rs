@@ -1,0 +1,248 @@
+//! Backup of the onboard hierarchy as text, and recovery from it.
+
+mod text;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use claviger_store::{Batch, Expect, OpenError as StoreOpenError, Outcome, Replacement, Store, StoreError, Table};
+use claviger_wrap::{Passphrase, SealCount};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::engine::{Core, Engine, OpenEngineError, create_store};
+use crate::error::{Advice, Blame, Fault};
+use crate::key_error::KeyError;
+use crate::key_record::parse_store_key;
+use crate::keys::PAGE;
+use crate::keystores::KeystoreError;
+use crate::onboard;
+use crate::options::Options;
+use crate::records::{
+    Body, KekList, KeystoreRecord, NameRecord, NodeRecord, OnboardRecord, Read, RecordError, Scanned, SealRecord,
+    SvmRecord, V1,
+};
+use crate::verify::{Finding, unopened};
+
+pub use text::BackupTextError;
+
+/// A restored KEK may have made more seals since the backup than the backup says; it keeps half of what is safe.
+const SEALS_AFTER_RESTORE: u64 = SealCount::LIMIT / 2;
+
+/// What a backup holds besides what the passphrase opens: no sealing key, and no keys.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Hierarchy {
+    version: V1,
+    made: Timestamp,
+    node: NodeRecord,
+    svms: Vec<SvmRecord>,
+    keystore: KeystoreRecord,
+    keks: Vec<KekList>,
+}
+
+/// What became of the keys of a copied store.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Import {
+    /// Keys taken over; each was opened.
+    pub imported: u64,
+    /// Keys that were there already, with the same bytes.
+    pub present: u64,
+    /// Keys that were not taken over, and why.
+    pub findings: Vec<Finding>,
+}
+
+impl Engine {
+    /// The onboard hierarchy as text, which opens with the passphrase alone: SVMs and KEKs, no keys. Make a new one after
+    /// each SVM's first key, each rekey and each change of the passphrase.
+    ///
+    /// # Errors
+    /// [`BackupError::Keystore`] where it is locked; [`BackupError::Records`] where a record is damaged: a backup that lacks
+    /// something is not made.
+    pub fn backup(&self) -> Result<String, BackupError> {
+        let core = &self.core;
+        let present = core.keystore.present()?;
+        let keeper = present.keeper.ok_or(BackupError::Locked)?;
+        let node = core.node.clone().ok_or(BackupError::NoIdentity)?;
+        let onboard = OnboardRecord { ckek_unattended: None, attempts: None, ..present.record.body.onboard.clone() };
+        let hierarchy = Hierarchy {
+            version: V1,
+            made: core.clock.now(),
+            node,
+            svms: bodies(core.records.scan(SvmRecord::PREFIX)?)?,
+            keystore: KeystoreRecord { onboard: onboard.clone(), ..present.record.body },
+            keks: bodies(core.read_keks()?.0)?
+                .into_iter()
+                .map(|list: KekList| KekList { operation: None, ..list })
+                .collect(),
+        };
+        let json = serde_json::to_vec(&hierarchy).map_err(BackupError::Body)?;
+        Ok(text::write(&core.arena, &onboard, keeper.ckek(), &json)?)
+    }
+
+    /// Makes in `dir`, which must not exist or be empty, the hierarchy that `backup` holds. Its keys come from a copy of the
+    /// store by [`Engine::import_keys`].
+    ///
+    /// # Errors
+    /// [`BackupError`]. A recovery that was interrupted can be repeated.
+    pub fn restore(dir: &Path, backup: &str, passphrase: &Passphrase, options: Options) -> Result<Self, BackupError> {
+        // The text is read and opened before anything is made.
+        let backup = text::Backup::parse(backup)?;
+        let arena = options.memory.arena().map_err(OpenEngineError::from)?;
+        let (ckek, json) = backup.open(&arena, passphrase)?;
+        let hierarchy: Hierarchy = serde_json::from_slice(&json).map_err(BackupError::Body)?;
+
+        let options = Options { memory: crate::KeyMemory::Shared(arena), ..options };
+        let resumes = options.resume_jobs;
+        let store = create_store(dir, &options)?;
+        let mut core = Core::empty(Arc::new(store), Some(dir), options)?;
+        for svm in &hierarchy.svms {
+            core.restore_svm(svm, hierarchy.keks.iter().find(|list| list.svm == svm.svm))?;
+        }
+        let id = hierarchy.keystore.keystore;
+        let common_criteria = hierarchy.keystore.onboard.common_criteria;
+        let onboard = onboard::put_away(&core.arena, core.records.sealing(), id, common_criteria, &ckek, passphrase)?;
+        core.restore_keystore(KeystoreRecord { onboard, ..hierarchy.keystore }, ckek)?;
+        core.load_svms()?;
+        core.finish_creation(hierarchy.node)?;
+        Ok(Self::over(core, resumes))
+    }
+
+    /// Takes over the keys of `source`, a copy of the store that the backup's hierarchy had: each is opened first, and only
+    /// those that open are taken. `progress` is called with the number of keys seen.
+    ///
+    /// # Errors
+    /// A store failed; what was taken over before stays, and importing again goes on.
+    pub fn import_keys(&self, source: &dyn Store, mut progress: impl FnMut(u64)) -> Result<Import, RecordError> {
+        let mut import = Import::default();
+        let mut after: Option<Vec<u8>> = None;
+        let mut seen = 0;
+        loop {
+            let page = source.scan(Table::Keys, &[], after.as_deref(), PAGE)?;
+            let mut items = Vec::new();
+            for entry in &page {
+                match self.check_imported(&entry.key, &entry.value) {
+                    Ok(()) => items.push(Replacement {
+                        key: entry.key.clone(),
+                        expect: Expect::Absent,
+                        value: entry.value.clone(),
+                    }),
+                    Err(error) => import.findings.push(unopened(&entry.key, error)?),
+                }
+            }
+            let outcomes = self.core.records.store().replace_each(Table::Keys, &items, &[])?;
+            for (item, outcome) in items.iter().zip(outcomes) {
+                match outcome {
+                    Outcome::Replaced => import.imported += 1,
+                    Outcome::Changed | Outcome::Refused => self.count_present(item, &mut import)?,
+                }
+            }
+            seen += page.len() as u64;
+            progress(seen);
+            match page.last() {
+                Some(last) if page.len() == PAGE => after = Some(last.key.clone()),
+                _ => return Ok(import),
+            }
+        }
+    }
+
+    fn check_imported(&self, key: &[u8], value: &[u8]) -> Result<(), KeyError> {
+        let layout = |source| KeyError::StoreKey { key: key.to_vec(), source };
+        let (svm, object) = parse_store_key(key).map_err(layout)?;
+        let keks = self.core.svm(svm)?.keks.load_full();
+        self.core.open_record(&keks, svm, object, value).map(|_| ())
+    }
+
+    fn count_present(&self, item: &Replacement, import: &mut Import) -> Result<(), RecordError> {
+        let there = self.core.records.store().get(Table::Keys, &item.key)?;
+        if there.as_ref() == Some(&item.value) {
+            import.present += 1;
+        } else if let Ok((_, object)) = parse_store_key(&item.key) {
+            import.findings.push(unopened(&item.key, KeyError::Exists { object })?);
+        }
+        Ok(())
+    }
+}
+
+impl Core {
+    /// Puts an SVM and its KEKs; again after an interrupted recovery, with the same outcome.
+    fn restore_svm(&self, svm: &SvmRecord, keks: Option<&KekList>) -> Result<(), RecordError> {
+        let name = NameRecord { version: V1, name: svm.name.clone(), svm: svm.svm };
+        let mut batch = Batch::new().put(Table::Svms, svm.key(), self.records.seal(svm)?).put(
+            Table::Svms,
+            name.key(),
+            self.records.seal(&name)?,
+        );
+        if let Some(list) = keks {
+            batch = batch.put(Table::Keks, list.key(), self.records.seal(list)?);
+            for entry in list.entries() {
+                let seals = SealRecord {
+                    version: V1,
+                    svm: svm.svm,
+                    kek_version: entry.kek_version,
+                    reserved: SEALS_AFTER_RESTORE,
+                };
+                batch = batch.put(Table::Keks, seals.key(), self.records.seal(&seals)?);
+            }
+        }
+        Ok(self.records.store().commit(batch)?)
+    }
+}
+
+/// The bodies of scanned records, or why one does not open.
+fn bodies<T>(scanned: Vec<Scanned<T>>) -> Result<Vec<T>, RecordError> {
+    scanned.into_iter().map(|scanned| scanned.read.map(|Read { body, .. }| body)).collect()
+}
+
+/// Why a backup was not made or not restored.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BackupError {
+    /// The keystore waits for its passphrase.
+    #[error("the keystore is locked; unlock it with the passphrase")]
+    Locked,
+    /// The record of the hierarchy's identity is damaged.
+    #[error("the record of the hierarchy's identity is damaged; put it back from a copy")]
+    NoIdentity,
+    /// The text is no backup, or is damaged, or the passphrase is wrong.
+    #[error(transparent)]
+    Text(#[from] BackupTextError),
+    /// The backup opened, and what it says is not what this release reads.
+    #[error("the backup is not as this release reads it; it may be of a later release")]
+    Body(#[source] serde_json::Error),
+    /// The keystore failed.
+    #[error(transparent)]
+    Keystore(#[from] KeystoreError),
+    /// The new hierarchy could not be made.
+    #[error(transparent)]
+    Open(#[from] OpenEngineError),
+    /// The store failed, or a record is damaged.
+    #[error(transparent)]
+    Records(#[from] RecordError),
+}
+
+impl From<StoreError> for BackupError {
+    fn from(error: StoreError) -> Self {
+        Self::Records(error.into())
+    }
+}
+
+impl From<StoreOpenError> for BackupError {
+    fn from(error: StoreOpenError) -> Self {
+        Self::Open(error.into())
+    }
+}
+
+impl Blame for BackupError {
+    fn blame(&self) -> (Fault, Advice) {
+        match self {
+            Self::Locked => (Fault::Caller, Advice::GiveCredentials),
+            Self::NoIdentity => (Fault::Data, Advice::Repair),
+            Self::Text(error) => error.blame(),
+            Self::Body(_) => (Fault::Caller, Advice::Correct),
+            Self::Keystore(error) => error.blame(),
+            Self::Open(error) => error.blame(),
+            Self::Records(error) => error.blame(),
+        }
+    }
+}

@@ -1,0 +1,404 @@
+//! The engine: opening, what it holds, closing.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use claviger_secret::{Arena, ArenaError, Protection, Usage};
+use claviger_store::{Batch, Expect, OpenError as StoreOpenError, SledStore, Store, StoreError, Table};
+use claviger_wrap::{GenerateError, KeyLength, Passphrase, PassphraseError, SealingKey, SvmId, UnsealError};
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::clock::Clock;
+use crate::error::{Advice, Blame, Fault};
+use crate::jobs::{JobError, Jobs};
+use crate::keystores::Keystore;
+use crate::live::{Keks, Live, LiveSvm};
+use crate::options::Options;
+use crate::records::{Body, NodeRecord, Operation, RecordError, RecordName, Records, SvmRecord, V1};
+use crate::svms::{SvmError, SvmName};
+
+/// A key hierarchy, open.
+///
+/// Any thread may call any method at any time; share it in an `Arc`. One process has a hierarchy open at a time. Opening
+/// keys takes no lock and does no I/O outside the node. Dropping the engine stops its jobs at their next durable point; they
+/// go on when the hierarchy is opened again.
+pub struct Engine {
+    pub(crate) core: Arc<Core>,
+    pub(crate) jobs: Jobs,
+    /// Whether interrupted jobs go on by themselves.
+    pub(crate) resumes: bool,
+}
+
+/// What the engine's methods and its jobs share.
+pub(crate) struct Core {
+    pub(crate) arena: Arena,
+    pub(crate) records: Records,
+    pub(crate) live: Live,
+    pub(crate) keystore: Keystore,
+    pub(crate) clock: Clock,
+    pub(crate) job_retention: Duration,
+    /// The store is a copy for reading.
+    pub(crate) read_only: bool,
+    /// `None` where the record does not open, and until creation is complete.
+    pub(crate) node: Option<NodeRecord>,
+}
+
+/// Where the store lies below the hierarchy's directory.
+const STORE_DIR: &str = "store";
+
+impl Engine {
+    /// Makes a new hierarchy in `dir`, which must not exist or be empty, with its admin SVM.
+    ///
+    /// # Errors
+    /// [`OpenEngineError`]. A creation that was interrupted can be repeated.
+    pub fn create(dir: &Path, admin: &SvmName, options: Options) -> Result<Self, OpenEngineError> {
+        let store = create_store(dir, &options)?;
+        Self::create_in(Arc::new(store), Some(dir), admin, options)
+    }
+
+    /// Makes a new hierarchy in a store of the embedder's. The sealing key cannot be beside that.
+    ///
+    /// # Errors
+    /// As [`Engine::create`].
+    pub fn create_on(store: Arc<dyn Store>, admin: &SvmName, options: Options) -> Result<Self, OpenEngineError> {
+        Self::create_in(store, None, admin, options)
+    }
+
+    /// Opens the hierarchy in `dir`, and resumes its unfinished jobs.
+    ///
+    /// Damage to one record does not keep the rest from opening: what depends on it says so when it is used, and
+    /// [`Engine::verify`] names it.
+    ///
+    /// # Errors
+    /// [`OpenEngineError`]; nothing is changed then.
+    pub fn open(dir: &Path, options: Options) -> Result<Self, OpenEngineError> {
+        let store = SledStore::open(&store_dir(dir), &options.sled)?;
+        Self::open_in(Arc::new(store), Some(dir), options)
+    }
+
+    /// Opens the hierarchy in a store of the embedder's.
+    ///
+    /// # Errors
+    /// As [`Engine::open`].
+    pub fn open_on(store: Arc<dyn Store>, options: Options) -> Result<Self, OpenEngineError> {
+        Self::open_in(store, None, options)
+    }
+
+    /// Opens the hierarchy in `dir` for reading only: nothing below `dir` is written, and jobs stay where they are.
+    /// The store is copied to the directory for temporary files first.
+    ///
+    /// # Errors
+    /// As [`Engine::open`].
+    pub fn open_copy(dir: &Path, options: Options) -> Result<Self, OpenEngineError> {
+        let store = SledStore::open_copy(&store_dir(dir), &options.sled)?;
+        let mut core = Core::load(Arc::new(store), Some(dir), options)?;
+        core.read_only = true;
+        Ok(Self::over(core, false))
+    }
+
+    fn create_in(
+        store: Arc<dyn Store>,
+        dir: Option<&Path>,
+        admin: &SvmName,
+        options: Options,
+    ) -> Result<Self, OpenEngineError> {
+        let resumes = options.resume_jobs;
+        let mut core = Core::empty(store, dir, options)?;
+        core.add_svm(admin, true).map_err(|error| match error {
+            SvmError::Records(error) => OpenEngineError::Records(error),
+            // The name of a creation that was interrupted before its last commit.
+            _ => OpenEngineError::Exists { dir: dir.map(Path::to_owned) },
+        })?;
+        let node = NodeRecord { version: V1, hierarchy: Uuid::new_v4(), created: core.clock.now() };
+        core.finish_creation(node)?;
+        Ok(Self::over(core, resumes))
+    }
+
+    fn open_in(store: Arc<dyn Store>, dir: Option<&Path>, options: Options) -> Result<Self, OpenEngineError> {
+        let resumes = options.resume_jobs;
+        let core = Core::load(store, dir, options)?;
+        core.finish_deletions();
+        core.forget_old_jobs()?;
+        let engine = Self::over(core, resumes);
+        if resumes {
+            engine.resume_jobs().map_err(|error| match error {
+                JobError::Records(error) => OpenEngineError::Records(error),
+                error => OpenEngineError::Resume(Box::new(error)),
+            })?;
+        }
+        Ok(engine)
+    }
+
+    pub(crate) fn over(core: Core, resumes: bool) -> Self {
+        Self { core: Arc::new(core), jobs: Jobs::default(), resumes }
+    }
+
+    /// The arena that keys lie in, for an embedder's own secrets.
+    #[must_use]
+    pub fn arena(&self) -> &Arena {
+        &self.core.arena
+    }
+
+    /// The protection that key memory really has: the weakest of what is in use.
+    #[must_use]
+    pub fn protection(&self) -> Protection {
+        self.core.arena.protection()
+    }
+
+    /// How full key memory is, and why it is not better protected where it is not.
+    #[must_use]
+    pub fn memory(&self) -> Usage {
+        self.core.arena.usage()
+    }
+
+    /// The hierarchy's own UUID and when it was made; a restored hierarchy keeps both. `None` where the record that
+    /// holds them is damaged.
+    #[must_use]
+    pub fn identity(&self) -> Option<(Uuid, Timestamp)> {
+        self.core.node.as_ref().map(|node| (node.hierarchy, node.created))
+    }
+
+    /// Copies a passphrase into key memory. The caller wipes its own copy.
+    ///
+    /// # Errors
+    /// [`PassphraseError`].
+    pub fn passphrase(&self, bytes: &[u8]) -> Result<Passphrase, PassphraseError> {
+        Passphrase::copy_from(&self.core.arena, bytes)
+    }
+}
+
+impl Core {
+    /// A core over a store that holds no hierarchy yet. [`Core::finish_creation`] makes it one.
+    pub(crate) fn empty(store: Arc<dyn Store>, dir: Option<&Path>, options: Options) -> Result<Self, OpenEngineError> {
+        if !store.scan(Table::Node, &[], None, 1)?.is_empty() {
+            return Err(OpenEngineError::Exists { dir: dir.map(Path::to_owned) });
+        }
+        let arena = options.memory.arena()?;
+        let sealing = SealingKey::new(&arena, options.sealing.create(&arena, dir)?)?;
+        Ok(Self {
+            arena,
+            records: Records::new(store, sealing),
+            live: Live::default(),
+            keystore: Keystore::default(),
+            clock: Clock::System,
+            job_retention: options.job_retention,
+            read_only: false,
+            node: None,
+        })
+    }
+
+    /// Commits the record whose presence says that the hierarchy is complete.
+    pub(crate) fn finish_creation(&mut self, node: NodeRecord) -> Result<(), OpenEngineError> {
+        let batch = Batch::new().expect(Table::Node, node.key(), Expect::Absent).put(
+            Table::Node,
+            node.key(),
+            self.records.seal(&node)?,
+        );
+        self.records.store().commit(batch)?;
+        self.node = Some(node);
+        Ok(())
+    }
+
+    fn load(store: Arc<dyn Store>, dir: Option<&Path>, options: Options) -> Result<Self, OpenEngineError> {
+        if store.get(Table::Node, NodeRecord::KEY)?.is_none() {
+            return Err(OpenEngineError::Unfinished { dir: dir.map(Path::to_owned) });
+        }
+        let arena = options.memory.arena()?;
+        let sealing = SealingKey::new(&arena, options.sealing.open(&arena, dir)?)?;
+        let records = Records::new(store, sealing);
+        let node = match records.read::<NodeRecord>(NodeRecord::KEY) {
+            Ok(node) => node.map(|node| node.body),
+            Err(RecordError::Sealed { source: UnsealError::OtherSealingKey, .. }) => {
+                return Err(OpenEngineError::OtherSealingKey);
+            }
+            Err(error @ RecordError::Store(_)) => return Err(error.into()),
+            Err(error) => {
+                tracing::error!(%error, "the record of the hierarchy's identity does not open; the rest goes on");
+                None
+            }
+        };
+        let keystore = Keystore::load(&arena, &records)?;
+        let (clock, job_retention) = (Clock::System, options.job_retention);
+        let core =
+            Self { arena, records, live: Live::default(), keystore, clock, job_retention, read_only: false, node };
+        core.load_svms()?;
+        Ok(core)
+    }
+
+    /// Publishes every SVM that has a record of its own or of KEKs, with as many KEKs as can be had.
+    pub(crate) fn load_svms(&self) -> Result<(), RecordError> {
+        let (lists, reservations) = self.read_keks()?;
+        let mut keks: BTreeMap<Vec<u8>, Keks> = lists
+            .into_iter()
+            .map(|scanned| {
+                let keks = match scanned.read {
+                    Ok(list) => self.open_keks(list, &reservations),
+                    Err(error) => {
+                        tracing::error!(%error, "an SVM's KEK record does not open");
+                        Keks::Damaged
+                    }
+                };
+                (scanned.key, keks)
+            })
+            .collect();
+        for scanned in self.records.scan::<SvmRecord>(SvmRecord::PREFIX)? {
+            let Some(svm) = SvmRecord::svm_of(&scanned.key) else { continue };
+            let keks = keks.remove(svm.as_bytes().as_slice()).unwrap_or(Keks::None);
+            self.live.add(LiveSvm::new(svm, scanned.read, keks));
+        }
+        for (key, keks) in keks {
+            if let Ok(svm) = <[u8; 16]>::try_from(key) {
+                let svm = SvmId::from_bytes(svm);
+                tracing::error!(%svm, "an SVM has KEKs and no record of its own");
+                let lost = RecordError::Lost { name: RecordName::of::<SvmRecord>(&SvmRecord::key_of(svm)) };
+                self.live.add(LiveSvm::new(svm, Err(lost), keks));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes up deletions of SVMs that a crash interrupted.
+    fn finish_deletions(&self) {
+        for svm in self.live.svms().values() {
+            let deleting = match svm.keks.load().as_ref() {
+                Keks::Open(open) => open.list.body.operation == Some(Operation::Delete),
+                Keks::Closed { list, .. } => list.body.operation == Some(Operation::Delete),
+                Keks::None | Keks::Damaged => false,
+            };
+            if deleting
+                && let Ok(record) = svm.record.load().as_ref()
+                && let Err(error) = self.delete_svm(svm, record)
+            {
+                tracing::warn!(svm = %svm.id, %error, "an interrupted deletion was not completed");
+            }
+        }
+    }
+}
+
+fn store_dir(dir: &Path) -> PathBuf {
+    dir.join(STORE_DIR)
+}
+
+/// Makes the store, or takes over one that an interrupted creation has left without a hierarchy.
+pub(crate) fn create_store(dir: &Path, options: &Options) -> Result<SledStore, OpenEngineError> {
+    let failed = |source| OpenEngineError::Directory { dir: dir.to_owned(), source };
+    std::fs::create_dir_all(dir).map_err(failed)?;
+    match SledStore::create(&store_dir(dir), &options.sled) {
+        Err(StoreOpenError::Exists { .. }) => Ok(SledStore::open(&store_dir(dir), &options.sled)?),
+        created => Ok(created?),
+    }
+}
+
+/// Why a hierarchy could not be made or opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenEngineError {
+    /// There is a hierarchy already.
+    #[error("there is a hierarchy already{}; open it, or choose another directory", in_dir(dir))]
+    Exists {
+        /// Where, if it is in a directory.
+        dir: Option<PathBuf>,
+    },
+    /// The hierarchy's creation was not completed, or the record that says so is lost.
+    #[error(
+        "the creation of this hierarchy{} was not completed, or its first record is lost; repeat the creation, or put the record back from a copy",
+        in_dir(dir)
+    )]
+    Unfinished {
+        /// Where, if it is in a directory.
+        dir: Option<PathBuf>,
+    },
+    /// The directory cannot be used.
+    #[error("the directory {} cannot be used", dir.display())]
+    Directory {
+        /// The directory.
+        dir: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The store does not open.
+    #[error(transparent)]
+    Store(#[from] StoreOpenError),
+    /// No sealing key is at hand: the store is not in a directory, or systemd gave no credentials.
+    #[error("there is no sealing key: give one, or start under systemd with the credential that was named")]
+    NoSealingKey,
+    /// The sealing key's file cannot be read or written.
+    #[error("the sealing key {} cannot be read or written; without it no record opens: put it back, or restore a backup", path.display())]
+    SealingKeyFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Others than its owner can read the sealing key's file.
+    #[error("others can read the sealing key {} (mode {mode:o}); set its mode to 0600", path.display())]
+    SealingKeyExposed {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// The file is no sealing key.
+    #[error("{} is not a sealing key of a known format; put the right file back, or restore a backup", path.display())]
+    SealingKeyFormat {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The sealing key belongs to another store.
+    #[error("the sealing key belongs to another store; give this store's own")]
+    OtherSealingKey,
+    /// No key could be made.
+    #[error(transparent)]
+    Key(#[from] GenerateError),
+    /// The sealing key has another length than 32 bytes.
+    #[error("the sealing key is not of the right length")]
+    SealingKeyLength(#[from] KeyLength),
+    /// Key memory cannot be had, or is full.
+    #[error(transparent)]
+    Memory(#[from] ArenaError),
+    /// An interrupted job could not go on.
+    #[error("the hierarchy was open, and an interrupted job could not be resumed")]
+    Resume(#[source] Box<JobError>),
+    /// The store failed, or a record is damaged.
+    #[error(transparent)]
+    Records(#[from] RecordError),
+}
+
+fn in_dir(dir: &Option<PathBuf>) -> String {
+    dir.as_ref().map_or_else(String::new, |dir| format!(" in {}", dir.display()))
+}
+
+impl From<StoreError> for OpenEngineError {
+    fn from(error: StoreError) -> Self {
+        Self::Records(error.into())
+    }
+}
+
+impl Blame for OpenEngineError {
+    fn blame(&self) -> (Fault, Advice) {
+        match self {
+            Self::Exists { .. } | Self::Directory { .. } | Self::SealingKeyExposed { .. } => {
+                (Fault::Caller, Advice::Correct)
+            }
+            Self::Unfinished { .. } => (Fault::Caller, Advice::Correct),
+            Self::Store(error) => match error {
+                StoreOpenError::Missing { .. } | StoreOpenError::Exists { .. } => (Fault::Caller, Advice::Correct),
+                StoreOpenError::Locked { .. } => (Fault::Node, Advice::Retry),
+                StoreOpenError::Io { .. } => (Fault::Node, Advice::Retry),
+                _ => (Fault::Data, Advice::Repair),
+            },
+            Self::NoSealingKey | Self::OtherSealingKey | Self::SealingKeyLength(_) => {
+                (Fault::Caller, Advice::GiveCredentials)
+            }
+            Self::SealingKeyFile { .. } | Self::SealingKeyFormat { .. } => (Fault::Data, Advice::Repair),
+            Self::Key(_) => (Fault::Node, Advice::Retry),
+            Self::Memory(error) => error.blame(),
+            Self::Resume(error) => error.blame(),
+            Self::Records(error) => error.blame(),
+        }
+    }
+}

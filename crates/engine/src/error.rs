@@ -1,0 +1,104 @@
+//! The two questions that every error answers: whose fault, and what now.
+
+use std::fmt;
+
+use claviger_secret::ArenaError;
+use claviger_store::StoreError;
+
+use crate::records::RecordError;
+
+/// Whose fault an error is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Fault {
+    /// What was asked cannot be done as asked.
+    Caller,
+    /// A keeper refused or did not answer.
+    Keeper,
+    /// What is stored has been damaged, moved or lost.
+    Data,
+    /// The node: its disk, its memory, its random source, another process on it.
+    Node,
+    /// The engine itself.
+    Ours,
+}
+
+/// What to do about an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Advice {
+    /// Ask for something else, or with other values.
+    Correct,
+    /// Give the passphrase or credential that is missing, or the right one.
+    GiveCredentials,
+    /// The same call can succeed later: when an operation has ended, or a delay has passed.
+    Retry,
+    /// Make room, or raise a limit of the node, then call again.
+    MakeRoom,
+    /// Run an internal rekey of the SVM, then call again.
+    Rekey,
+    /// Put the damaged or missing record back from a copy or a backup.
+    Repair,
+    /// This should not happen: report it with the log.
+    Report,
+}
+
+impl fmt::Display for Advice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Correct => "correct the request",
+            Self::GiveCredentials => "give the right passphrase",
+            Self::Retry => "try again later",
+            Self::MakeRoom => "make room or raise the limit, then try again",
+            Self::Rekey => "rekey the SVM, then try again",
+            Self::Repair => "put the record back from a copy or a backup",
+            Self::Report => "report this with the log",
+        })
+    }
+}
+
+/// What every error of the engine tells besides its message.
+pub trait Blame: std::error::Error {
+    /// Whose fault it is, and what to do.
+    fn blame(&self) -> (Fault, Advice);
+
+    /// Whose fault it is.
+    fn fault(&self) -> Fault {
+        self.blame().0
+    }
+
+    /// What to do.
+    fn advice(&self) -> Advice {
+        self.blame().1
+    }
+}
+
+impl Blame for RecordError {
+    fn blame(&self) -> (Fault, Advice) {
+        match self {
+            Self::Store(error) => error.blame(),
+            Self::Random(_) => (Fault::Node, Advice::Retry),
+            Self::Sealed { .. } | Self::Body { .. } | Self::Lost { .. } => (Fault::Data, Advice::Repair),
+            Self::Misplaced { .. } => (Fault::Ours, Advice::Report),
+        }
+    }
+}
+
+impl Blame for StoreError {
+    fn blame(&self) -> (Fault, Advice) {
+        match self {
+            Self::Conflict { .. } => (Fault::Ours, Advice::Retry),
+            Self::DiskFull { .. } => (Fault::Node, Advice::MakeRoom),
+            Self::Damaged { .. } => (Fault::Data, Advice::Repair),
+            Self::ReadOnly { .. } => (Fault::Caller, Advice::Correct),
+            Self::Io(_) | Self::Failed { .. } => (Fault::Node, Advice::Retry),
+            _ => (Fault::Ours, Advice::Report),
+        }
+    }
+}
+
+impl Blame for ArenaError {
+    fn blame(&self) -> (Fault, Advice) {
+        (Fault::Node, Advice::MakeRoom)
+    }
+}

@@ -1,0 +1,469 @@
+//! Jobs: long operations that are persisted, go on after a crash, and can be waited for and cancelled.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use claviger_store::{Batch, Expect, StoreError, Table};
+use claviger_wrap::SvmId;
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::engine::{Core, Engine};
+use crate::error::{Advice, Blame, Fault};
+use crate::records::{Body, JobRecord, Phase, Plan, Read, RecordError, Stop};
+use crate::rekey;
+
+/// A job as it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobInfo {
+    /// The job's UUID.
+    pub id: Uuid,
+    /// What it does.
+    pub operation: JobOperation,
+    /// Whether it runs, and how it ended.
+    pub status: JobStatus,
+    /// How far it is.
+    pub progress: Progress,
+    /// When it was asked for.
+    pub started: Timestamp,
+    /// When it ended.
+    pub ended: Option<Timestamp>,
+}
+
+/// What a job does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum JobOperation {
+    /// A new KEK for an SVM, and every key of it re-wrapped.
+    RekeyInternal {
+        /// The SVM.
+        svm: SvmId,
+    },
+}
+
+/// Whether a job runs, and how it ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum JobStatus {
+    /// It runs in this process.
+    Running,
+    /// It has begun and nobody works on it; it goes on where it was with [`Engine::resume_jobs`] or when it is asked for
+    /// again.
+    Interrupted,
+    /// All is done.
+    Succeeded,
+    /// It was cancelled.
+    Cancelled,
+    /// It could not go on.
+    Failed {
+        /// Why, and what to do.
+        message: String,
+    },
+}
+
+/// How far a job is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Items done.
+    pub done: u64,
+    /// Items there were when it began, once they are counted; more may have come since.
+    pub total: Option<u64>,
+}
+
+/// A job that runs in this process.
+#[derive(Clone)]
+pub struct Job {
+    cell: Arc<Cell>,
+}
+
+impl Job {
+    /// The job's UUID.
+    #[must_use]
+    pub fn id(&self) -> Uuid {
+        self.cell.info().id
+    }
+
+    /// The job as it stands.
+    #[must_use]
+    pub fn info(&self) -> JobInfo {
+        self.cell.info().clone()
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// [`JobError`] where it ended otherwise than with success.
+    pub fn wait(&self) -> Result<JobInfo, JobError> {
+        self.wait_with(|_| ())
+    }
+
+    /// Waits for its end, and calls `report` with each progress that is seen meanwhile.
+    ///
+    /// # Errors
+    /// As [`Job::wait`].
+    pub fn wait_with(&self, mut report: impl FnMut(Progress)) -> Result<JobInfo, JobError> {
+        let mut reported = None;
+        let mut info = self.cell.info();
+        loop {
+            let now = info.clone();
+            if reported != Some(now.progress) {
+                // Not under the lock: the job must not wait for whoever watches it.
+                drop(info);
+                report(now.progress);
+                reported = Some(now.progress);
+                info = self.cell.info();
+                continue;
+            }
+            match now.status {
+                JobStatus::Running => info = self.cell.changed.wait(info).unwrap_or_else(PoisonError::into_inner),
+                JobStatus::Succeeded => return Ok(now),
+                JobStatus::Interrupted => return Err(JobError::Interrupted { job: now.id }),
+                JobStatus::Cancelled => return Err(JobError::Cancelled { job: now.id }),
+                JobStatus::Failed { message } => return Err(JobError::Failed { job: now.id, message }),
+            }
+        }
+    }
+
+    /// Asks the job to stop at its next durable point. What it has done stays done, and everything stays readable.
+    pub fn cancel(&self) {
+        self.cell.cancel.store(true, Ordering::Release);
+    }
+}
+
+impl std::fmt::Debug for Job {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.cell.info().fmt(f)
+    }
+}
+
+/// What a job's thread and those who watch it share.
+pub(crate) struct Cell {
+    info: Mutex<JobInfo>,
+    changed: Condvar,
+    cancel: AtomicBool,
+    stop: AtomicBool,
+}
+
+/// Why a job's thread must stop at its next durable point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Halt {
+    /// Somebody cancelled the job.
+    Cancel,
+    /// The engine is closed.
+    Close,
+}
+
+impl Cell {
+    fn new(info: JobInfo) -> Self {
+        Self {
+            info: Mutex::new(info),
+            changed: Condvar::new(),
+            cancel: AtomicBool::new(false),
+            stop: AtomicBool::new(false),
+        }
+    }
+
+    fn info(&self) -> MutexGuard<'_, JobInfo> {
+        self.info.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn halt(&self) -> Option<Halt> {
+        match (self.stop.load(Ordering::Acquire), self.cancel.load(Ordering::Acquire)) {
+            (true, _) => Some(Halt::Close),
+            (false, true) => Some(Halt::Cancel),
+            (false, false) => None,
+        }
+    }
+
+    pub(crate) fn progress(&self, progress: Progress) {
+        self.info().progress = progress;
+        self.changed.notify_all();
+    }
+
+    fn show(&self, info: JobInfo) {
+        *self.info() = info;
+        self.changed.notify_all();
+    }
+}
+
+/// The jobs that run in this process.
+#[derive(Default)]
+pub(crate) struct Jobs {
+    running: Arc<Mutex<BTreeMap<Uuid, Arc<Cell>>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Jobs {
+    fn running(&self) -> MutexGuard<'_, BTreeMap<Uuid, Arc<Cell>>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn get(&self, job: Uuid) -> Option<Job> {
+        self.running().get(&job).map(|cell| Job { cell: cell.clone() })
+    }
+
+    /// Runs a job in a thread of its own, unless it runs already.
+    pub(crate) fn run(&self, core: &Arc<Core>, record: Read<JobRecord>) -> Result<Job, io::Error> {
+        let job = record.body.job;
+        let cell = {
+            let mut running = self.running();
+            if let Some(cell) = running.get(&job) {
+                return Ok(Job { cell: cell.clone() });
+            }
+            let cell = Arc::new(Cell::new(info_of(&record.body, JobStatus::Running)));
+            running.insert(job, cell.clone());
+            cell
+        };
+        let end = EndOfThread { job, cell: cell.clone(), running: self.running.clone() };
+        let core = core.clone();
+        let thread = std::thread::Builder::new().name("claviger-job".to_owned()).spawn(move || {
+            let end = end;
+            let last = rekey::run(&core, &end.cell, record);
+            let status = status_of(&last.phase).unwrap_or(JobStatus::Interrupted);
+            end.cell.show(info_of(&last, status));
+        })?;
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        threads.retain(|thread| !thread.is_finished());
+        threads.push(thread);
+        Ok(Job { cell })
+    }
+}
+
+impl Drop for Jobs {
+    fn drop(&mut self) {
+        for cell in self.running().values() {
+            cell.stop.store(true, Ordering::Release);
+        }
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            if thread.join().is_err() {
+                tracing::error!("a job's thread panicked; the job can be resumed");
+            }
+        }
+    }
+}
+
+/// Whatever ends a job's thread, nobody waits for it for ever.
+struct EndOfThread {
+    job: Uuid,
+    cell: Arc<Cell>,
+    running: Arc<Mutex<BTreeMap<Uuid, Arc<Cell>>>>,
+}
+
+impl Drop for EndOfThread {
+    fn drop(&mut self) {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.job);
+        let mut info = self.cell.info();
+        if info.status == JobStatus::Running {
+            info.status = JobStatus::Interrupted;
+        }
+        drop(info);
+        self.cell.changed.notify_all();
+    }
+}
+
+impl Engine {
+    /// All jobs: those that run, those that wait to be resumed, and those that ended within
+    /// [`Options::job_retention`](crate::Options::job_retention); in the order in which they were asked for.
+    ///
+    /// # Errors
+    /// [`JobError::Records`] where the store fails. A job whose record is damaged is left out; `verify` names it.
+    pub fn jobs(&self) -> Result<Vec<JobInfo>, JobError> {
+        let mut jobs: Vec<_> = self.core.job_records()?.iter().map(|record| self.stand_of(&record.body)).collect();
+        jobs.sort_by_key(|job| (job.started, job.id));
+        Ok(jobs)
+    }
+
+    /// One job.
+    ///
+    /// # Errors
+    /// [`JobError::Unknown`], [`JobError::Records`].
+    pub fn job(&self, job: Uuid) -> Result<JobInfo, JobError> {
+        Ok(self.stand_of(&self.core.job_record(job)?.body))
+    }
+
+    /// Goes on with every job that was interrupted, where its keys are in memory. Returns those that now run.
+    ///
+    /// # Errors
+    /// [`JobError::Records`] where the store fails; [`JobError::Thread`].
+    pub fn resume_jobs(&self) -> Result<Vec<Job>, JobError> {
+        let mut resumed = Vec::new();
+        for record in self.core.job_records()? {
+            if matches!(record.body.phase, Phase::Running { .. }) && rekey::is_possible(&self.core, &record.body) {
+                resumed.push(self.jobs.run(&self.core, record)?);
+            }
+        }
+        Ok(resumed)
+    }
+
+    /// Goes on with one job that was interrupted, or finds it where it runs.
+    ///
+    /// # Errors
+    /// [`JobError::Unknown`], [`JobError::Ended`], [`JobError::Locked`], [`JobError::Records`], [`JobError::Thread`].
+    pub fn resume_job(&self, job: Uuid) -> Result<Job, JobError> {
+        let record = self.core.job_record(job)?;
+        match record.body.phase {
+            Phase::Ended { .. } => Err(JobError::Ended { job }),
+            Phase::Running { .. } if !rekey::is_possible(&self.core, &record.body) => Err(JobError::Locked { job }),
+            Phase::Running { .. } => Ok(self.jobs.run(&self.core, record)?),
+        }
+    }
+
+    /// Cancels a job: it stops at its next durable point. One that was interrupted is ended at once.
+    ///
+    /// # Errors
+    /// [`JobError::Unknown`], [`JobError::Ended`], [`JobError::Records`].
+    pub fn cancel_job(&self, job: Uuid) -> Result<(), JobError> {
+        if let Some(running) = self.jobs.get(job) {
+            running.cancel();
+            return Ok(());
+        }
+        let record = self.core.job_record(job)?;
+        match record.body.phase {
+            Phase::Ended { .. } => Err(JobError::Ended { job }),
+            Phase::Running { .. } => Ok(rekey::end(&self.core, &record, Stop::Cancelled).map(|_| ())?),
+        }
+    }
+
+    fn stand_of(&self, record: &JobRecord) -> JobInfo {
+        match self.jobs.get(record.job) {
+            Some(job) => job.info(),
+            None => info_of(record, status_of(&record.phase).unwrap_or(JobStatus::Interrupted)),
+        }
+    }
+}
+
+impl Core {
+    pub(crate) fn job_record(&self, job: Uuid) -> Result<Read<JobRecord>, JobError> {
+        self.records.read(job.as_bytes())?.ok_or(JobError::Unknown { job })
+    }
+
+    /// All job records that open.
+    fn job_records(&self) -> Result<Vec<Read<JobRecord>>, RecordError> {
+        Ok(self.records.scan::<JobRecord>(&[])?.into_iter().filter_map(|scanned| scanned.read.ok()).collect())
+    }
+
+    /// Deletes the records of jobs that ended long ago.
+    pub(crate) fn forget_old_jobs(&self) -> Result<(), RecordError> {
+        let now = self.clock.now();
+        for record in self.job_records()? {
+            let Phase::Ended { at, .. } = record.body.phase else { continue };
+            let age = std::time::Duration::try_from(now.duration_since(at)).unwrap_or_default();
+            if age <= self.job_retention {
+                continue;
+            }
+            let key = record.body.key();
+            let batch = Batch::new().expect(Table::Jobs, key.clone(), record.unchanged()).delete(Table::Jobs, key);
+            match self.records.store().commit(batch) {
+                Ok(()) | Err(StoreError::Conflict { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds to `batch` that `old` is replaced by `body`, and returns it as it will be read.
+    pub(crate) fn put_job(
+        &self,
+        batch: Batch,
+        old: Option<&Read<JobRecord>>,
+        body: JobRecord,
+    ) -> Result<(Batch, Read<JobRecord>), RecordError> {
+        let raw = self.records.seal(&body)?;
+        let expect = old.map_or(Expect::Absent, Read::unchanged);
+        let batch = batch.expect(Table::Jobs, body.key(), expect).put(Table::Jobs, body.key(), raw.clone());
+        Ok((batch, Read { body, raw }))
+    }
+}
+
+fn info_of(record: &JobRecord, status: JobStatus) -> JobInfo {
+    let Plan::RekeyInternal { svm } = record.plan;
+    JobInfo {
+        id: record.job,
+        operation: JobOperation::RekeyInternal { svm: svm.into() },
+        status,
+        progress: Progress { done: record.done, total: record.total },
+        started: record.started,
+        ended: match record.phase {
+            Phase::Running { .. } => None,
+            Phase::Ended { at, .. } => Some(at),
+        },
+    }
+}
+
+/// How the job ended; `None` while it has not.
+fn status_of(phase: &Phase) -> Option<JobStatus> {
+    match phase {
+        Phase::Running { .. } => None,
+        Phase::Ended { stop, .. } => Some(match stop {
+            Stop::Succeeded => JobStatus::Succeeded,
+            Stop::Cancelled => JobStatus::Cancelled,
+            Stop::Failed { message } => JobStatus::Failed { message: message.clone() },
+        }),
+    }
+}
+
+/// Why a job is not to be had, or did not succeed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum JobError {
+    /// There is no such job, or it ended too long ago.
+    #[error("job {job} does not exist, or ended too long ago")]
+    Unknown {
+        /// The job.
+        job: Uuid,
+    },
+    /// The job has ended.
+    #[error("job {job} has ended")]
+    Ended {
+        /// The job.
+        job: Uuid,
+    },
+    /// The job cannot go on: its SVM's KEKs are not in memory.
+    #[error("job {job} cannot go on: the keys that it needs are not in memory; unlock the keystore")]
+    Locked {
+        /// The job.
+        job: Uuid,
+    },
+    /// The engine was closed, or the job's thread could not write its end. The job can be resumed.
+    #[error("job {job} was interrupted; it goes on where it was when it is resumed")]
+    Interrupted {
+        /// The job.
+        job: Uuid,
+    },
+    /// The job was cancelled.
+    #[error("job {job} was cancelled")]
+    Cancelled {
+        /// The job.
+        job: Uuid,
+    },
+    /// The job could not go on.
+    #[error("job {job} failed: {message}")]
+    Failed {
+        /// The job.
+        job: Uuid,
+        /// Why, and what to do.
+        message: String,
+    },
+    /// No thread could be started for the job.
+    #[error("no thread could be started for the job")]
+    Thread(#[from] io::Error),
+    /// The store failed, or a record is damaged.
+    #[error(transparent)]
+    Records(#[from] RecordError),
+}
+
+impl Blame for JobError {
+    fn blame(&self) -> (Fault, Advice) {
+        match self {
+            Self::Unknown { .. } | Self::Ended { .. } | Self::Cancelled { .. } => (Fault::Caller, Advice::Correct),
+            Self::Locked { .. } => (Fault::Caller, Advice::GiveCredentials),
+            Self::Interrupted { .. } | Self::Thread(_) => (Fault::Node, Advice::Retry),
+            Self::Failed { .. } => (Fault::Data, Advice::Repair),
+            Self::Records(error) => error.blame(),
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! The joint to what keeps an SVM-KEK safe.
+
+use claviger_secret::ArenaError;
+use claviger_wrap::{KekVersion, Key256, SvmId};
+
+/// Keeps an SVM-KEK safe: outside the node, or under a passphrase.
+///
+/// Any thread may call any method at any time; the engine holds no lock while it does. What `fetch` returns is checked
+/// against the KEK's id by the engine, so a keeper that answers with another key does no harm.
+pub trait Keeper: Send + Sync {
+    /// Wraps `kek`, or deposits it.
+    ///
+    /// # Errors
+    /// [`KeeperError`]; the KEK may then be kept or not.
+    fn keep(&self, kek: &Key256, place: KekPlace) -> Result<KeptKek, KeeperError>;
+
+    /// Unwraps what was kept, or withdraws a copy of it.
+    ///
+    /// # Errors
+    /// [`KeeperError`].
+    fn fetch(&self, kept: &KeptKek, place: KekPlace) -> Result<Key256, KeeperError>;
+
+    /// Forgets a retired KEK. Doing it twice is no error.
+    ///
+    /// # Errors
+    /// [`KeeperError`]; the KEK may then be forgotten or not.
+    fn discard(&self, kept: &KeptKek) -> Result<(), KeeperError>;
+
+    /// Whether the keeper is reachable and usable now.
+    ///
+    /// # Errors
+    /// [`KeeperError`] says why not.
+    fn probe(&self) -> Result<(), KeeperError>;
+}
+
+/// Which KEK it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct KekPlace {
+    /// The SVM.
+    pub svm: SvmId,
+    /// The version.
+    pub version: KekVersion,
+}
+
+/// What a keeper needs to give a KEK back: wrapped bytes, or a reference. Never the KEK in the clear.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptKek {
+    /// The keeper's own bytes, at most a few kilobytes.
+    pub bytes: Vec<u8>,
+}
+
+/// Why a keeper did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeeperError {
+    /// What was kept has changed since: the keeper's own key is the right one and its integrity check fails.
+    #[error("what the keeper kept is damaged; restore the record from a copy or a backup")]
+    Damaged,
+    /// No room in key memory.
+    #[error("there is no room in key memory for the KEK")]
+    Arena(#[from] ArenaError),
+}

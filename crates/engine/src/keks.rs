@@ -1,0 +1,275 @@
+//! SVM-KEKs: made with the first key, fetched at start, published after each change of their record.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use claviger_store::{Batch, Expect, StoreError, Table};
+use claviger_wrap::{Kek, KekId, KekVersion, Key256, Nonces, SealCount, SvmId, SystemRandom};
+use jiff::Timestamp;
+
+use crate::engine::{Core, Engine};
+use crate::keeper::{KekPlace, KeptKek};
+use crate::key_error::KeyError;
+use crate::live::{Closed, Keks, LiveKek, LiveSvm, OpenKeks};
+use crate::records::{Body, KekEntry, KekList, Kept, Operation, Read, RecordError, Scanned, SealRecord, SvmRecord, V1};
+
+/// Seals reserved at a time: one more commit in 4,096 creations, and as many lost at each restart.
+const RESERVATION: u64 = 4_096;
+
+/// The reservations of all KEKs, as they were read.
+pub(crate) type Reservations = BTreeMap<Vec<u8>, Read<SealRecord>>;
+
+/// The KEK of an SVM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KekInfo {
+    /// The version that new keys are under.
+    pub version: KekVersion,
+    /// Its name in blobs.
+    pub id: KekId,
+    /// When it was made.
+    pub created: Timestamp,
+    /// The version before, while keys may be under it: a rekey runs or has stopped half-way.
+    pub retiring: Option<KekVersion>,
+    /// Whether keys can be opened: all live versions are in memory.
+    pub in_memory: bool,
+}
+
+impl Engine {
+    /// The SVM's KEK; `None` before its first key.
+    ///
+    /// # Errors
+    /// [`KeyError::UnknownSvm`]; [`KeyError::KekDamaged`] where its record does not open.
+    pub fn kek(&self, svm: SvmId) -> Result<Option<KekInfo>, KeyError> {
+        let live = self.core.svm(svm)?;
+        let info = |list: &KekList, in_memory| KekInfo {
+            version: list.current.kek_version,
+            id: list.current.kek_id,
+            created: list.current.created,
+            retiring: list.retiring.as_ref().map(|entry| entry.kek_version),
+            in_memory,
+        };
+        match live.keks.load().as_ref() {
+            Keks::None => Ok(None),
+            Keks::Open(open) => Ok(Some(info(&open.list.body, true))),
+            Keks::Closed { list, .. } => Ok(Some(info(&list.body, false))),
+            Keks::Damaged => Err(KeyError::KekDamaged { svm }),
+        }
+    }
+}
+
+impl Core {
+    /// What is in the `keks` table: each SVM's list, and the reservations that open.
+    pub(crate) fn read_keks(&self) -> Result<(Vec<Scanned<KekList>>, Reservations), StoreError> {
+        let is_list = |key: &[u8]| key.len() == size_of::<SvmId>();
+        let lists = self.records.scan::<KekList>(&[])?.into_iter().filter(|scanned| is_list(&scanned.key)).collect();
+        let seals = self.records.scan::<SealRecord>(&[])?.into_iter().filter(|scanned| !is_list(&scanned.key));
+        Ok((lists, seals.filter_map(|scanned| Some((scanned.key, scanned.read.ok()?))).collect()))
+    }
+
+    /// Fetches the KEKs of a list from their keepers. No lock is held.
+    pub(crate) fn open_keks(&self, list: Read<KekList>, reservations: &Reservations) -> Keks {
+        let svm = SvmId::from(list.body.svm);
+        let open = |entry: &KekEntry| -> Result<Arc<LiveKek>, Closed> {
+            let reservation = reservations.get(&SealRecord::key_of(svm, entry.kek_version)).cloned();
+            let key = self.fetch(svm, entry)?;
+            // Without its record, nobody knows how many seals a KEK has made: it opens blobs and seals no more.
+            let reserved = reservation.as_ref().map_or(SealCount::LIMIT, |read| read.body.reserved);
+            let kek = Kek::new(&self.arena, entry.kek_version, key, reserved).map_err(|_| Closed::ArenaFull)?;
+            match kek.id() == entry.kek_id {
+                true => Ok(Arc::new(LiveKek::new(kek, reservation))),
+                false => Err(Closed::Damaged),
+            }
+        };
+        let opened = open(&list.body.current).and_then(|current| {
+            let retiring = list.body.retiring.as_ref().map(open).transpose()?;
+            Ok((current, retiring))
+        });
+        match opened {
+            Ok((current, retiring)) => Keks::Open(OpenKeks { list, current, retiring }),
+            Err(why) => {
+                tracing::warn!(%svm, ?why, "the SVM's KEKs are not in memory");
+                Keks::Closed { list, why }
+            }
+        }
+    }
+
+    /// Asks the keepers of one KEK in turn; the first that gives it back is enough.
+    fn fetch(&self, svm: SvmId, entry: &KekEntry) -> Result<Key256, Closed> {
+        let place = KekPlace { svm, version: entry.kek_version };
+        let mut why = Closed::NoKeystore;
+        for kept in &entry.kept {
+            match self.keeper(kept.keystore) {
+                Ok(keeper) => match keeper.fetch(&KeptKek { bytes: kept.bytes.clone() }, place) {
+                    Ok(key) => return Ok(key),
+                    Err(error) => {
+                        tracing::warn!(%svm, version = %entry.kek_version, %error, "the keeper did not give the KEK back");
+                        why = Closed::Damaged;
+                    }
+                },
+                Err(closed) => why = closed,
+            }
+        }
+        Err(why)
+    }
+
+    /// Fetches again the KEKs that are not in memory, as after an unlock.
+    pub(crate) fn reopen_keks(&self) -> Result<(), RecordError> {
+        let (lists, reservations) = self.read_keks()?;
+        for scanned in lists {
+            let Ok(list) = scanned.read else { continue };
+            let Some(svm) = self.live.svm(list.body.svm.into()) else { continue };
+            if matches!(svm.keks.load().as_ref(), Keks::Closed { .. }) {
+                let opened = self.open_keks(list, &reservations);
+                let _changing = svm.changing();
+                if matches!(svm.keks.load().as_ref(), Keks::Closed { .. }) {
+                    svm.keks.store(Arc::new(opened));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Commits `record` in place of `old`, with what else `batch` holds, and publishes it.
+    pub(crate) fn replace_keks(
+        &self,
+        svm: &LiveSvm,
+        old: &Read<KekList>,
+        record: KekList,
+        batch: Batch,
+        publish: impl FnOnce(Read<KekList>) -> Keks,
+    ) -> Result<Read<KekList>, RecordError> {
+        let raw = self.records.seal(&record)?;
+        let key = record.key();
+        let batch = batch.expect(Table::Keks, key.clone(), old.unchanged()).put(Table::Keks, key, raw.clone());
+        let _changing = svm.changing();
+        self.records.store().commit(batch)?;
+        let list = Read { body: record, raw };
+        svm.keks.store(Arc::new(publish(list.clone())));
+        Ok(list)
+    }
+
+    /// Says durably which operation has the SVM to itself.
+    pub(crate) fn set_operation(
+        &self,
+        svm: &LiveSvm,
+        old: &Read<KekList>,
+        operation: Option<Operation>,
+    ) -> Result<Read<KekList>, RecordError> {
+        let record = KekList { operation, ..old.body.clone() };
+        let keks = svm.keks.load_full();
+        self.replace_keks(svm, old, record, Batch::new(), |list| with_list(&keks, list))
+    }
+
+    /// Makes a KEK and has it kept, fetched back and compared. Nothing is committed.
+    pub(crate) fn make_kek(&self, svm: SvmId, version: KekVersion) -> Result<(Kek, KekEntry), KeyError> {
+        let (keystore, keeper) = self.cluster_keeper()?;
+        let kek = Kek::generate(&self.arena, version, &mut SystemRandom)?;
+        let place = KekPlace { svm, version };
+        let kept = keeper.keep(kek.key(), place)?;
+        match keeper.fetch(&kept, place)?.ct_eq(kek.key()) {
+            true => {
+                let kept = vec![Kept { keystore, bytes: kept.bytes }];
+                let entry = KekEntry { kek_version: version, kek_id: kek.id(), created: self.clock.now(), kept };
+                Ok((kek, entry))
+            }
+            false => Err(KeyError::KeptOtherwise),
+        }
+    }
+
+    /// The record of a new KEK's seals, with a first reservation.
+    pub(crate) fn first_reservation(&self, svm: SvmId, version: KekVersion) -> Result<Read<SealRecord>, RecordError> {
+        let body = SealRecord { version: V1, svm: svm.uuid(), kek_version: version, reserved: RESERVATION };
+        let raw = self.records.seal(&body)?;
+        Ok(Read { body, raw })
+    }
+
+    /// Makes the SVM's first KEK. Where another thread is faster, its KEK is used and this one is discarded.
+    pub(crate) fn make_first_kek(&self, svm: &Arc<LiveSvm>) -> Result<(), KeyError> {
+        let record: Read<SvmRecord> =
+            self.records.read(&SvmRecord::key_of(svm.id))?.ok_or(KeyError::UnknownSvm { svm: svm.id })?;
+        let (kek, current) = self.make_kek(svm.id, KekVersion::FIRST)?;
+        let reservation = self.first_reservation(svm.id, KekVersion::FIRST)?;
+        let kept = current.kept.clone();
+        let list = KekList { version: V1, svm: svm.id.uuid(), current, retiring: None, operation: None };
+        let raw = self.records.seal(&list)?;
+        let batch = Batch::new()
+            .expect(Table::Svms, record.body.key(), record.unchanged())
+            .expect(Table::Keks, list.key(), Expect::Absent)
+            .put(Table::Keks, list.key(), raw.clone())
+            .put(Table::Keks, reservation.body.key(), reservation.raw.clone());
+
+        let changing = svm.changing();
+        match self.records.store().commit(batch) {
+            Ok(()) => {
+                kek.seals().raise(reservation.body.reserved);
+                let current = Arc::new(LiveKek::new(kek, Some(reservation)));
+                let list = Read { body: list, raw };
+                svm.keks.store(Arc::new(Keks::Open(OpenKeks { list, current, retiring: None })));
+                tracing::info!(svm = %svm.id, "first KEK made");
+                Ok(())
+            }
+            Err(StoreError::Conflict { .. }) => {
+                drop(changing);
+                self.discard(&kept)
+            }
+            Err(error) => Err(RecordError::from(error).into()),
+        }
+    }
+
+    /// Has each keeper forget what it kept.
+    pub(crate) fn discard(&self, kept: &[Kept]) -> Result<(), KeyError> {
+        for kept in kept {
+            if let Ok(keeper) = self.keeper(kept.keystore) {
+                keeper.discard(&KeptKek { bytes: kept.bytes.clone() })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Nonces for `seals` blobs under `live`, reserving more durably where needed.
+    pub(crate) fn nonces(&self, svm: SvmId, live: &LiveKek, seals: usize) -> Result<Nonces, KeyError> {
+        loop {
+            match live.kek.nonces(seals, &mut SystemRandom) {
+                Ok(nonces) => return Ok(nonces),
+                Err(claviger_wrap::NonceError::Random(error)) => return Err(error.into()),
+                Err(_) => self.reserve(svm, live, seals)?,
+            }
+        }
+    }
+
+    fn reserve(&self, svm: SvmId, live: &LiveKek, seals: usize) -> Result<(), KeyError> {
+        let seals = u64::try_from(seals).unwrap_or(u64::MAX);
+        let mut reservation = live.reservation();
+        let reserved =
+            live.kek.seals().next_reservation(seals, RESERVATION).map_err(|_| KeyError::SealsExhausted { svm })?;
+        let Some(old) = reservation.as_ref() else { return Err(KeyError::SealsExhausted { svm }) };
+        let body = SealRecord { reserved, ..old.body.clone() };
+        let raw = self.records.seal(&body)?;
+        let batch =
+            Batch::new().expect(Table::Keks, body.key(), old.unchanged()).put(Table::Keks, body.key(), raw.clone());
+        self.records.store().commit(batch).map_err(RecordError::Store)?;
+        live.kek.seals().raise(reserved);
+        *reservation = Some(Read { body, raw });
+        Ok(())
+    }
+
+    /// Whether the SVM's KEK with this id is in memory.
+    pub(crate) fn has_kek(&self, svm: SvmId, id: KekId) -> bool {
+        self.live.svm(svm).is_some_and(|svm| match svm.keks.load().as_ref() {
+            Keks::Open(open) => open.by_id(id).is_some(),
+            Keks::None | Keks::Closed { .. } | Keks::Damaged => false,
+        })
+    }
+}
+
+/// The same KEKs with a new record.
+pub(crate) fn with_list(keks: &Keks, list: Read<KekList>) -> Keks {
+    match keks {
+        Keks::Open(open) => {
+            Keks::Open(OpenKeks { list, current: open.current.clone(), retiring: open.retiring.clone() })
+        }
+        Keks::Closed { why, .. } => Keks::Closed { list, why: *why },
+        // A record that has just been replaced was there and opened.
+        Keks::None | Keks::Damaged => Keks::Closed { list, why: Closed::NoKeystore },
+    }
+}

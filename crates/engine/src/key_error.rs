@@ -1,0 +1,199 @@
+//! Why a key could not be made, opened, rotated or deleted.
+
+use claviger_secret::ArenaError;
+use claviger_wrap::{GenerateError, KekId, KekVersion, RandomError, SvmId, VersionExhausted};
+
+use crate::error::{Advice, Blame, Fault};
+use crate::keeper::KeeperError;
+use crate::key_record::{KeyRecordError, ObjectRef};
+use crate::records::RecordError;
+
+/// Why a key could not be made, opened, rotated or deleted. Nothing has changed then.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyError {
+    /// There is no SVM with this UUID.
+    #[error("SVM {svm} does not exist")]
+    UnknownSvm {
+        /// The UUID.
+        svm: SvmId,
+    },
+    /// The object has a key already.
+    #[error("{object} has a key already; rotate it, or delete it first")]
+    Exists {
+        /// The object.
+        object: ObjectRef,
+    },
+    /// The object has no key.
+    #[error("{object} has no key in this SVM")]
+    Missing {
+        /// The object.
+        object: ObjectRef,
+    },
+    /// A rotation of the key runs.
+    #[error("a rotation of the key of {object} runs already; finish it first")]
+    Rotating {
+        /// The object.
+        object: ObjectRef,
+    },
+    /// No rotation of the key runs.
+    #[error("no rotation of the key of {object} runs; begin one first")]
+    NotRotating {
+        /// The object.
+        object: ObjectRef,
+    },
+    /// The key has had all versions that there are.
+    #[error("the key of {object} cannot be rotated any more")]
+    Versions {
+        /// The object.
+        object: ObjectRef,
+        /// Why.
+        source: VersionExhausted,
+    },
+    /// The record is no key record of this place.
+    #[error("the key record of {object} is damaged or of another place")]
+    Layout {
+        /// The object.
+        object: ObjectRef,
+        /// What differs.
+        source: KeyRecordError,
+    },
+    /// The record's own key is not that of a key record.
+    #[error("table keys holds a record under the key {}", hex::encode(key))]
+    StoreKey {
+        /// The record's key.
+        key: Vec<u8>,
+        /// What differs.
+        source: KeyRecordError,
+    },
+    /// The blob names a KEK that is not among the live ones.
+    #[error(
+        "the key of {object} is under KEK version {version} ({id}), and there is no such KEK; restore a backup that has it"
+    )]
+    NoSuchKek {
+        /// The object.
+        object: ObjectRef,
+        /// The KEK version that the blob names.
+        version: KekVersion,
+        /// The KEK that the blob names.
+        id: KekId,
+    },
+    /// The KEK is the right one, and the blob's tag fails.
+    #[error(
+        "the key of {object} is damaged: its KEK is the right one and its tag fails; put the record back from a copy"
+    )]
+    Damaged {
+        /// The object.
+        object: ObjectRef,
+    },
+    /// The SVM has a key and no KEK.
+    #[error("SVM {svm} has no KEK; its KEK record is missing: restore it from a copy or a backup")]
+    NoKek {
+        /// The SVM.
+        svm: SvmId,
+    },
+    /// The SVM's KEK is kept by a keystore that waits for its passphrase.
+    #[error("the KEK of SVM {svm} is not in memory: its keystore is locked; unlock it with the passphrase")]
+    Locked {
+        /// The SVM.
+        svm: SvmId,
+    },
+    /// What the keeper kept does not give the SVM's KEK.
+    #[error(
+        "the KEK of SVM {svm} is not in memory: its record is damaged, or what its keeper kept is; restore a backup"
+    )]
+    KekDamaged {
+        /// The SVM.
+        svm: SvmId,
+    },
+    /// There was no room in key memory for the SVM's KEK.
+    #[error("the KEK of SVM {svm} is not in memory: key memory was full at start; make it larger and start again")]
+    KekWithoutRoom {
+        /// The SVM.
+        svm: SvmId,
+    },
+    /// There is no keystore that could keep a KEK.
+    #[error("there is no keystore to keep the SVM's KEK; create the onboard keystore first")]
+    NoKeystore,
+    /// The keystore waits for its passphrase.
+    #[error("the keystore is locked; unlock it with the passphrase")]
+    KeystoreLocked,
+    /// The keeper returned another KEK than it was given.
+    #[error("the keeper gave back another KEK than it was given; the new KEK was not used")]
+    KeptOtherwise,
+    /// The keeper failed.
+    #[error("the keeper failed")]
+    Keeper(#[from] KeeperError),
+    /// The SVM is being deleted.
+    #[error("SVM {svm} is being deleted")]
+    SvmBeingDeleted {
+        /// The SVM.
+        svm: SvmId,
+    },
+    /// The SVM's KEK has sealed as many keys as it safely can.
+    #[error("the KEK of SVM {svm} has sealed as many keys as it safely can; rekey the SVM, then try again")]
+    SealsExhausted {
+        /// The SVM.
+        svm: SvmId,
+    },
+    /// The SVM's KEK record in the store is not the one that this engine wrote.
+    #[error("the KEK record of SVM {svm} was changed by somebody else; open the hierarchy again")]
+    KeksChanged {
+        /// The SVM.
+        svm: SvmId,
+    },
+    /// The cipher refused to seal.
+    #[error("the cipher refused to seal the key; report this")]
+    Sealing,
+    /// There is no room in key memory.
+    #[error("there is no room in key memory")]
+    Arena(#[from] ArenaError),
+    /// The random source failed.
+    #[error("no key was made")]
+    Random(#[from] RandomError),
+    /// The store failed, or a record is damaged.
+    #[error(transparent)]
+    Records(#[from] RecordError),
+}
+
+impl From<GenerateError> for KeyError {
+    fn from(error: GenerateError) -> Self {
+        match error {
+            GenerateError::Random(error) => Self::Random(error),
+            GenerateError::Arena(error) => Self::Arena(error),
+            _ => Self::Sealing,
+        }
+    }
+}
+
+impl Blame for KeyError {
+    fn blame(&self) -> (Fault, Advice) {
+        match self {
+            Self::UnknownSvm { .. }
+            | Self::Exists { .. }
+            | Self::Missing { .. }
+            | Self::Rotating { .. }
+            | Self::NotRotating { .. }
+            | Self::Versions { .. }
+            | Self::SvmBeingDeleted { .. }
+            | Self::NoKeystore => (Fault::Caller, Advice::Correct),
+            Self::Layout { .. }
+            | Self::StoreKey { .. }
+            | Self::NoSuchKek { .. }
+            | Self::Damaged { .. }
+            | Self::NoKek { .. }
+            | Self::KekDamaged { .. } => (Fault::Data, Advice::Repair),
+            Self::Locked { .. } | Self::KeystoreLocked => (Fault::Caller, Advice::GiveCredentials),
+            Self::KeptOtherwise => (Fault::Keeper, Advice::Report),
+            Self::Keeper(KeeperError::Damaged) => (Fault::Data, Advice::Repair),
+            Self::SealsExhausted { .. } => (Fault::Caller, Advice::Rekey),
+            Self::KeksChanged { .. } => (Fault::Node, Advice::Retry),
+            Self::Sealing => (Fault::Ours, Advice::Report),
+            Self::Arena(_) | Self::KekWithoutRoom { .. } | Self::Keeper(KeeperError::Arena(_)) => {
+                (Fault::Node, Advice::MakeRoom)
+            }
+            Self::Random(_) => (Fault::Node, Advice::Retry),
+            Self::Records(error) => error.blame(),
+        }
+    }
+}

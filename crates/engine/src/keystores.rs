@@ -1,0 +1,386 @@
+//! The onboard keystore of the cluster scope: created, unlocked, its passphrase changed.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use claviger_secret::{Arena, ArenaError};
+use claviger_store::{Batch, Expect, Table};
+use claviger_wrap::{GenerateError, Key256, Passphrase, PassphraseError, PassphraseRules, RandomError, SystemRandom};
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::engine::{Core, Engine};
+use crate::error::{Advice, Blame, Fault};
+use crate::jobs::JobError;
+use crate::keeper::Keeper;
+use crate::key_error::KeyError;
+use crate::live::Closed;
+use crate::onboard::{self, OnboardKeeper};
+use crate::records::{Attempts, Body, KeystoreRecord, OnboardRecord, Read, RecordError, Records, V1};
+
+/// The first wrong passphrase of Common Criteria mode costs this wait, each further one twice the one before.
+const FIRST_DELAY: Duration = Duration::from_secs(1);
+/// No wait is longer.
+const LONGEST_DELAY: Duration = Duration::from_secs(15 * 60);
+
+/// How an onboard keystore opens when a node starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnboardMode {
+    /// By itself, with the store's sealing key. The passphrase has 32 to 256 bytes.
+    Unattended,
+    /// Common Criteria mode: with the passphrase, at every start. It has 64 to 256 bytes, and wrong ones cost growing waits.
+    CommonCriteria,
+}
+
+impl OnboardMode {
+    const fn rules(self) -> PassphraseRules {
+        match self {
+            Self::Unattended => PassphraseRules::Standard,
+            Self::CommonCriteria => PassphraseRules::CommonCriteria,
+        }
+    }
+}
+
+/// A keystore.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeystoreInfo {
+    /// The keystore's UUID.
+    pub id: Uuid,
+    /// How it opens.
+    pub mode: OnboardMode,
+    /// Whether it waits for its passphrase.
+    pub locked: bool,
+    /// When it was made.
+    pub created: Timestamp,
+}
+
+impl Engine {
+    /// Makes the cluster's onboard keystore, enabled from now on.
+    ///
+    /// # Errors
+    /// [`KeystoreError::Exists`], [`KeystoreError::Passphrase`] for its length; others as they say.
+    pub fn create_onboard(&self, mode: OnboardMode, passphrase: &Passphrase) -> Result<KeystoreInfo, KeystoreError> {
+        let core = &self.core;
+        let _changing = core.keystore.changing();
+        if !matches!(core.keystore.state.load().as_ref(), State::None) {
+            return Err(KeystoreError::Exists);
+        }
+        passphrase.check(mode.rules())?;
+        let ckek = Key256::generate(&core.arena, &mut SystemRandom)?;
+        let id = Uuid::new_v4();
+        let common_criteria = mode == OnboardMode::CommonCriteria;
+        let onboard = onboard::put_away(&core.arena, core.records.sealing(), id, common_criteria, &ckek, passphrase)?;
+        let record = KeystoreRecord { version: V1, keystore: id, created: core.clock.now(), onboard };
+        core.add_keystore(record, ckek)?;
+        tracing::info!(%id, ?mode, "onboard keystore created");
+        self.keystore().ok_or(KeystoreError::None)
+    }
+
+    /// The cluster's keystore, if there is one whose record opens.
+    #[must_use]
+    pub fn keystore(&self) -> Option<KeystoreInfo> {
+        match self.core.keystore.state.load().as_ref() {
+            State::None | State::Damaged => None,
+            State::Present(present) => Some(KeystoreInfo {
+                id: present.record.body.keystore,
+                mode: match present.record.body.onboard.common_criteria {
+                    true => OnboardMode::CommonCriteria,
+                    false => OnboardMode::Unattended,
+                },
+                locked: present.keeper.is_none(),
+                created: present.record.body.created,
+            }),
+        }
+    }
+
+    /// Gives the passphrase to a keystore that waits for it; then all its KEKs come into memory, and jobs that waited go
+    /// on where [`Options::resume_jobs`](crate::Options::resume_jobs) says so. An open keystore checks the passphrase all
+    /// the same.
+    ///
+    /// # Errors
+    /// [`KeystoreError::WrongPassphrase`]; [`KeystoreError::TooSoon`] while the wait for an earlier wrong one lasts.
+    pub fn unlock(&self, passphrase: &Passphrase) -> Result<(), KeystoreError> {
+        let core = &self.core;
+        let changing = core.keystore.changing();
+        let present = core.keystore.present()?;
+        let (ckek, record) = core.try_passphrase(&present.record, passphrase)?;
+        let keeper = Arc::new(OnboardKeeper::new(&core.arena, ckek)?);
+        core.keystore.publish(record, Some(keeper));
+        drop(changing);
+        core.reopen_keks()?;
+        if self.resumes {
+            self.resume_jobs().map_err(|error| KeystoreError::Resume(Box::new(error)))?;
+        }
+        Ok(())
+    }
+
+    /// Puts the hierarchy under another passphrase: one key is wrapped again. Checked in this order: the existing
+    /// passphrase, that the new one differs, its length.
+    ///
+    /// Backups made before open with the passphrase of their time.
+    ///
+    /// # Errors
+    /// [`KeystoreError::WrongPassphrase`], [`KeystoreError::SamePassphrase`], [`KeystoreError::Passphrase`]; others as
+    /// they say. The existing passphrase stays in force then.
+    pub fn change_passphrase(&self, existing: &Passphrase, new: &Passphrase) -> Result<(), KeystoreError> {
+        let core = &self.core;
+        let _changing = core.keystore.changing();
+        let present = core.keystore.present()?;
+        let (ckek, record) = core.try_passphrase(&present.record, existing)?;
+        core.keystore.publish(record.clone(), present.keeper.clone());
+        if existing.ct_eq(new) {
+            return Err(KeystoreError::SamePassphrase);
+        }
+        new.check(record.body.onboard.rules())?;
+
+        let (id, common_criteria) = (record.body.keystore, record.body.onboard.common_criteria);
+        let onboard = onboard::put_away(&core.arena, core.records.sealing(), id, common_criteria, &ckek, new)?;
+        let changed = core.replace_keystore(&record, onboard)?;
+        core.keystore.publish(changed, present.keeper.clone());
+        tracing::info!(%id, "passphrase changed");
+        Ok(())
+    }
+}
+
+/// The cluster's keystore in memory. Changes exclude each other; readers take no lock.
+pub(crate) struct Keystore {
+    state: ArcSwap<State>,
+    changing: Mutex<()>,
+}
+
+enum State {
+    /// There is none yet.
+    None,
+    /// Its record does not open.
+    Damaged,
+    Present(Present),
+}
+
+#[derive(Clone)]
+pub(crate) struct Present {
+    pub(crate) record: Read<KeystoreRecord>,
+    /// `None` while it is locked, or where its CKEK does not open.
+    pub(crate) keeper: Option<Arc<OnboardKeeper>>,
+}
+
+impl Default for Keystore {
+    fn default() -> Self {
+        Self { state: ArcSwap::from_pointee(State::None), changing: Mutex::new(()) }
+    }
+}
+
+impl Keystore {
+    /// Reads the keystore's record, and opens it where it opens unattended.
+    pub(crate) fn load(arena: &Arena, records: &Records) -> Result<Self, RecordError> {
+        let state = match records.scan::<KeystoreRecord>(&[])?.into_iter().next().map(|scanned| scanned.read) {
+            None => State::None,
+            Some(Err(error)) => {
+                tracing::error!(%error, "the keystore's record does not open");
+                State::Damaged
+            }
+            Some(Ok(record)) => {
+                let keeper = unattended_keeper(arena, records, &record.body).unwrap_or_else(|error| {
+                    tracing::error!(%error, "the keystore does not open unattended");
+                    None
+                });
+                State::Present(Present { record, keeper: keeper.map(Arc::new) })
+            }
+        };
+        Ok(Self { state: ArcSwap::from_pointee(state), changing: Mutex::new(()) })
+    }
+
+    fn changing(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn present(&self) -> Result<Present, KeystoreError> {
+        match self.state.load().as_ref() {
+            State::None => Err(KeystoreError::None),
+            State::Damaged => Err(KeystoreError::DamagedRecord),
+            State::Present(present) => Ok(present.clone()),
+        }
+    }
+
+    fn publish(&self, record: Read<KeystoreRecord>, keeper: Option<Arc<OnboardKeeper>>) {
+        self.state.store(Arc::new(State::Present(Present { record, keeper })));
+    }
+}
+
+fn unattended_keeper(
+    arena: &Arena,
+    records: &Records,
+    record: &KeystoreRecord,
+) -> Result<Option<OnboardKeeper>, KeystoreError> {
+    match onboard::unattended(records.sealing(), record.keystore, &record.onboard)? {
+        Some(ckek) => Ok(Some(OnboardKeeper::new(arena, ckek)?)),
+        None => Ok(None),
+    }
+}
+
+impl Core {
+    /// The keeper of this keystore.
+    pub(crate) fn keeper(&self, keystore: Uuid) -> Result<Arc<dyn Keeper>, Closed> {
+        match self.keystore.state.load().as_ref() {
+            State::Present(present) if present.record.body.keystore == keystore => {
+                let keeper = present.keeper.clone().ok_or(Closed::Locked)?;
+                Ok(keeper)
+            }
+            State::Present(_) | State::None | State::Damaged => Err(Closed::NoKeystore),
+        }
+    }
+
+    /// The keeper of the cluster's keystore, which keeps the KEKs of SVMs without a keystore of their own.
+    pub(crate) fn cluster_keeper(&self) -> Result<(Uuid, Arc<dyn Keeper>), KeyError> {
+        match self.keystore.state.load().as_ref() {
+            State::Present(Present { record, keeper: Some(keeper) }) => Ok((record.body.keystore, keeper.clone())),
+            State::Present(_) => Err(KeyError::KeystoreLocked),
+            State::None | State::Damaged => Err(KeyError::NoKeystore),
+        }
+    }
+
+    /// Makes a new keystore durable and publishes it.
+    fn add_keystore(&self, record: KeystoreRecord, ckek: Key256) -> Result<(), KeystoreError> {
+        let absent = Batch::new().expect(Table::Keystores, record.key(), Expect::Absent);
+        self.put_keystore(absent, record, ckek)
+    }
+
+    /// Puts a backup's keystore; again after an interrupted recovery, with the same outcome.
+    pub(crate) fn restore_keystore(&self, record: KeystoreRecord, ckek: Key256) -> Result<(), KeystoreError> {
+        self.put_keystore(Batch::new(), record, ckek)
+    }
+
+    fn put_keystore(&self, batch: Batch, record: KeystoreRecord, ckek: Key256) -> Result<(), KeystoreError> {
+        let raw = self.records.seal(&record)?;
+        let keeper = OnboardKeeper::new(&self.arena, ckek)?;
+        let batch = batch.put(Table::Keystores, record.key(), raw.clone());
+        self.records.store().commit(batch).map_err(RecordError::Store)?;
+        self.keystore.publish(Read { body: record, raw }, Some(Arc::new(keeper)));
+        Ok(())
+    }
+
+    fn replace_keystore(
+        &self,
+        old: &Read<KeystoreRecord>,
+        onboard: OnboardRecord,
+    ) -> Result<Read<KeystoreRecord>, RecordError> {
+        let body = KeystoreRecord { onboard, ..old.body.clone() };
+        let raw = self.records.seal(&body)?;
+        let batch = Batch::new().expect(Table::Keystores, body.key(), old.unchanged()).put(
+            Table::Keystores,
+            body.key(),
+            raw.clone(),
+        );
+        self.records.store().commit(batch)?;
+        Ok(Read { body, raw })
+    }
+
+    /// Opens the CKEK with the passphrase. In Common Criteria mode the attempt is counted durably before it is made, and
+    /// the count is taken back when it succeeds.
+    fn try_passphrase(
+        &self,
+        record: &Read<KeystoreRecord>,
+        passphrase: &Passphrase,
+    ) -> Result<(Key256, Read<KeystoreRecord>), KeystoreError> {
+        let onboard = &record.body.onboard;
+        // A copy for reading counts nothing: whoever has the files can try passphrases without us.
+        if !onboard.common_criteria || self.read_only {
+            return Ok((onboard::by_passphrase(&self.arena, onboard, passphrase)?, record.clone()));
+        }
+        let now = self.clock.now();
+        let wait = remaining_wait(onboard.attempts, now);
+        if !wait.is_zero() {
+            return Err(KeystoreError::TooSoon { wait });
+        }
+        let failed = onboard.attempts.map_or(0, |attempts| attempts.failed).saturating_add(1);
+        let counted = self.replace_keystore(
+            record,
+            OnboardRecord { attempts: Some(Attempts { failed, last: now }), ..onboard.clone() },
+        )?;
+        match onboard::by_passphrase(&self.arena, onboard, passphrase) {
+            Ok(ckek) => {
+                let cleared = OnboardRecord { attempts: None, ..onboard.clone() };
+                Ok((ckek, self.replace_keystore(&counted, cleared)?))
+            }
+            Err(error) => {
+                let keeper = self.keystore.present().ok().and_then(|present| present.keeper);
+                self.keystore.publish(counted, keeper);
+                Err(error)
+            }
+        }
+    }
+}
+
+/// How long the next attempt has to wait. A clock that was set back makes it wait no longer than the whole delay.
+fn remaining_wait(attempts: Option<Attempts>, now: Timestamp) -> Duration {
+    let Some(Attempts { failed, last }) = attempts else { return Duration::ZERO };
+    let doublings = failed.saturating_sub(1).min(31);
+    let delay = FIRST_DELAY.saturating_mul(1 << doublings).min(LONGEST_DELAY);
+    match Duration::try_from(now.duration_since(last)) {
+        Ok(elapsed) => delay.saturating_sub(elapsed),
+        Err(_) => delay,
+    }
+}
+
+/// Why a keystore could not be made, unlocked or changed. Nothing has changed then.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeystoreError {
+    /// The cluster has a keystore already.
+    #[error("the cluster has an onboard keystore already")]
+    Exists,
+    /// The cluster has no keystore.
+    #[error("the cluster has no keystore; create the onboard keystore first")]
+    None,
+    /// The passphrase is not the keystore's.
+    #[error("the passphrase is wrong")]
+    WrongPassphrase,
+    /// Common Criteria mode: wrong passphrases cost growing waits.
+    #[error("after a wrong passphrase, the next one is accepted in {} s", wait.as_secs().saturating_add(1))]
+    TooSoon {
+        /// How long from now.
+        wait: Duration,
+    },
+    /// The new passphrase is the existing one.
+    #[error("the new passphrase is the same as the existing one; choose another")]
+    SamePassphrase,
+    /// The passphrase is too short or too long.
+    #[error(transparent)]
+    Passphrase(#[from] PassphraseError),
+    /// The passphrase or sealing key is right, and the CKEK does not open.
+    #[error("the keystore's CKEK is damaged; restore a backup")]
+    DamagedCkek,
+    /// The keystore's record does not open.
+    #[error("the keystore's record is damaged; restore a backup")]
+    DamagedRecord,
+    /// There is no room in key memory.
+    #[error("there is no room in key memory")]
+    Arena(#[from] ArenaError),
+    /// The random source failed.
+    #[error(transparent)]
+    Random(#[from] RandomError),
+    /// No key could be made.
+    #[error(transparent)]
+    Generate(#[from] GenerateError),
+    /// The keystore is unlocked, and an interrupted job could not go on.
+    #[error("the keystore is unlocked, and an interrupted job could not be resumed")]
+    Resume(#[source] Box<JobError>),
+    /// The store failed.
+    #[error(transparent)]
+    Records(#[from] RecordError),
+}
+
+impl Blame for KeystoreError {
+    fn blame(&self) -> (Fault, Advice) {
+        match self {
+            Self::Exists | Self::None | Self::SamePassphrase | Self::Passphrase(_) => (Fault::Caller, Advice::Correct),
+            Self::WrongPassphrase => (Fault::Caller, Advice::GiveCredentials),
+            Self::TooSoon { .. } => (Fault::Caller, Advice::Retry),
+            Self::DamagedCkek | Self::DamagedRecord => (Fault::Data, Advice::Repair),
+            Self::Arena(error) => error.blame(),
+            Self::Resume(error) => error.blame(),
+            Self::Random(_) | Self::Generate(_) => (Fault::Node, Advice::Retry),
+            Self::Records(error) => error.blame(),
+        }
+    }
+}

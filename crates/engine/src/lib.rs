@@ -1,0 +1,74 @@
+//! The key-hierarchy engine that a storage node links.
+//!
+//! A storage node encrypts each volume, aggregate and drive with a key of its own. This library makes those keys, keeps
+//! them wrapped under one KEK per SVM (tenant), has that kept by a [`Keeper`], and gives keys back: opening one reads the
+//! local store and decrypts, and never waits for a network. Nothing that was acknowledged is lost; `docs/` says how.
+//!
+//! The engine is synchronous and brings no runtime. Share an [`Engine`] in an `Arc` between threads.
+//!
+//! ```
+//! use claviger::{Engine, KeyAlgorithm, ObjectRef, OnboardMode, Options};
+//! # let dir = tempfile::tempdir()?;
+//! # let path = dir.path().join("hierarchy");
+//!
+//! let engine = Engine::create(&path, &"cluster1".parse()?, Options::default())?;
+//! let passphrase = engine.passphrase(b"correct horse battery staple, twice over")?;
+//! engine.create_onboard(OnboardMode::Unattended, &passphrase)?;
+//!
+//! let svm = engine.create_svm(&"vs0".parse()?)?;
+//! let volume = ObjectRef::Volume(uuid::Uuid::new_v4());
+//! let created = engine.create_key(svm.id(), volume, KeyAlgorithm::XtsAes256)?;
+//!
+//! engine.rekey_internal(svm.id())?.wait_with(|progress| println!("{} done", progress.done))?;
+//!
+//! let opened = engine.open_key(svm.id(), volume)?;
+//! assert!(opened.newest().ct_eq(&created));
+//! assert_eq!(opened.newest().expose().len(), 64);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+#![forbid(unsafe_code)]
+
+mod backup;
+mod bulk;
+mod clock;
+mod engine;
+mod error;
+mod jobs;
+mod keeper;
+mod keks;
+mod key_error;
+mod key_record;
+mod keys;
+mod keystores;
+mod live;
+mod onboard;
+mod options;
+mod records;
+mod rekey;
+mod rotation;
+mod sealing_key;
+mod svms;
+mod verify;
+
+pub use backup::{BackupError, BackupTextError, Import};
+pub use bulk::{Creation, NewKey};
+pub use engine::{Engine, OpenEngineError};
+pub use error::{Advice, Blame, Fault};
+pub use jobs::{Job, JobError, JobInfo, JobOperation, JobStatus, Progress};
+pub use keeper::{Keeper, KeeperError, KekPlace, KeptKek};
+pub use keks::KekInfo;
+pub use key_error::KeyError;
+pub use key_record::{KeyRecordError, ObjectRef};
+pub use keys::{Key, KeyCounts, KeyInfo, OpenKey};
+pub use keystores::{KeystoreError, KeystoreInfo, OnboardMode};
+pub use options::{KeyMemory, Options, SealingSource};
+pub use records::{RecordError, RecordName};
+pub use rekey::RekeyError;
+pub use svms::{InvalidSvmName, SvmError, SvmInfo, SvmName};
+pub use verify::{Finding, Problem, Report};
+
+pub use claviger_secret::{Arena, ArenaError, ArenaOptions, Protection, SecretBytes, Usage};
+pub use claviger_store::{self as store, SledOptions, SledStore, Store, StoreError, Table};
+pub use claviger_wrap::{
+    KekId, KekVersion, Key256, KeyAlgorithm, KeyType, KeyVersion, Passphrase, PassphraseError, PassphraseRules, SvmId,
+};

@@ -1,0 +1,137 @@
+//! What is in memory: the SVMs and their opened KEKs. Readers take no lock; whoever changes something persists it first,
+//! then publishes it here.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwap;
+use claviger_wrap::{Kek, KekId, SvmId};
+
+use crate::records::{KekList, Read, RecordError, SealRecord, SvmRecord};
+
+/// All SVMs of the hierarchy.
+#[derive(Default)]
+pub(crate) struct Live {
+    svms: ArcSwap<BTreeMap<SvmId, Arc<LiveSvm>>>,
+    changing: Mutex<()>,
+}
+
+impl Live {
+    pub(crate) fn svm(&self, svm: SvmId) -> Option<Arc<LiveSvm>> {
+        self.svms.load().get(&svm).cloned()
+    }
+
+    pub(crate) fn svms(&self) -> Arc<BTreeMap<SvmId, Arc<LiveSvm>>> {
+        self.svms.load_full()
+    }
+
+    /// Publishes an SVM that has been made durable.
+    pub(crate) fn add(&self, svm: LiveSvm) {
+        self.change(|svms| {
+            svms.insert(svm.id, Arc::new(svm));
+        });
+    }
+
+    /// Publishes that an SVM has been deleted durably.
+    pub(crate) fn remove(&self, svm: SvmId) {
+        self.change(|svms| {
+            svms.remove(&svm);
+        });
+    }
+
+    fn change(&self, change: impl FnOnce(&mut BTreeMap<SvmId, Arc<LiveSvm>>)) {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut svms = self.svms.load().as_ref().clone();
+        change(&mut svms);
+        self.svms.store(Arc::new(svms));
+    }
+}
+
+/// One SVM.
+pub(crate) struct LiveSvm {
+    pub(crate) id: SvmId,
+    /// The SVM's record, or why it does not open: its keys open all the same.
+    pub(crate) record: ArcSwap<Result<Read<SvmRecord>, RecordError>>,
+    /// Its KEKs. Load this *before* reading a key record, so that the KEK that the record names is among them.
+    pub(crate) keks: ArcSwap<Keks>,
+    /// Held from a commit that changes the `keks` record until that is published; never during I/O to a keeper.
+    changing: Mutex<()>,
+}
+
+impl LiveSvm {
+    pub(crate) fn new(id: SvmId, record: Result<Read<SvmRecord>, RecordError>, keks: Keks) -> Self {
+        Self { id, record: ArcSwap::from_pointee(record), keks: ArcSwap::from_pointee(keks), changing: Mutex::new(()) }
+    }
+
+    /// Taken by whoever commits a change of the `keks` record, until it is published.
+    pub(crate) fn changing(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until a change of the `keks` record that has been committed is published, and says whether there was one
+    /// since `seen` was loaded.
+    pub(crate) fn changed_since(&self, seen: &Arc<Keks>) -> bool {
+        drop(self.changing());
+        !Arc::ptr_eq(seen, &self.keks.load())
+    }
+}
+
+/// The KEKs of an SVM.
+pub(crate) enum Keks {
+    /// None was made yet: the SVM has no keys.
+    None,
+    /// There are some, and they are not in memory.
+    Closed { list: Read<KekList>, why: Closed },
+    /// All live versions are in memory.
+    Open(OpenKeks),
+    /// The record itself does not open.
+    Damaged,
+}
+
+/// Why KEKs are not in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Closed {
+    /// Their keystore waits for its passphrase.
+    Locked,
+    /// No KEK was ever made, though there is a key.
+    NoKek,
+    /// There is no keystore, or its record does not open.
+    NoKeystore,
+    /// What the keeper kept is damaged, or is another KEK.
+    Damaged,
+    /// Key memory is full.
+    ArenaFull,
+}
+
+/// The live KEKs of an SVM, in memory.
+#[derive(Clone)]
+pub(crate) struct OpenKeks {
+    pub(crate) list: Read<KekList>,
+    pub(crate) current: Arc<LiveKek>,
+    pub(crate) retiring: Option<Arc<LiveKek>>,
+}
+
+impl OpenKeks {
+    /// The live KEK with this id.
+    pub(crate) fn by_id(&self, id: KekId) -> Option<&Arc<LiveKek>> {
+        std::iter::once(&self.current).chain(&self.retiring).find(|live| live.kek.id() == id)
+    }
+}
+
+/// A KEK in memory, with the durable record of its seals.
+pub(crate) struct LiveKek {
+    pub(crate) kek: Kek,
+    /// Held while a higher reservation is committed to the local store. `None` where the record is lost: then the KEK
+    /// seals no more.
+    reservation: Mutex<Option<Read<SealRecord>>>,
+}
+
+impl LiveKek {
+    pub(crate) fn new(kek: Kek, reservation: Option<Read<SealRecord>>) -> Self {
+        Self { kek, reservation: Mutex::new(reservation) }
+    }
+
+    pub(crate) fn reservation(&self) -> MutexGuard<'_, Option<Read<SealRecord>>> {
+        self.reservation.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,70 @@
+//! How an engine is opened.
+
+use std::time::Duration;
+
+use claviger_secret::{Arena, ArenaError, ArenaOptions};
+use claviger_store::SledOptions;
+use claviger_wrap::Key256;
+
+/// How an engine is opened. The defaults are safe.
+#[derive(Debug)]
+pub struct Options {
+    /// Where keys lie in memory.
+    pub memory: KeyMemory,
+    /// Where the key that seals the store's records comes from.
+    pub sealing: SealingSource,
+    /// The store on disk.
+    pub sled: SledOptions,
+    /// How long a job can be asked about after its end: 24 hours.
+    pub job_retention: Duration,
+    /// Whether jobs that were interrupted go on by themselves: yes. Else each waits until it is asked for again.
+    pub resume_jobs: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            memory: KeyMemory::default(),
+            sealing: SealingSource::default(),
+            sled: SledOptions::default(),
+            job_retention: Duration::from_secs(24 * 60 * 60),
+            resume_jobs: true,
+        }
+    }
+}
+
+/// Where keys lie in memory.
+#[derive(Debug)]
+pub enum KeyMemory {
+    /// In an arena of the engine's own.
+    Own(ArenaOptions),
+    /// In an arena that the embedder uses for other secrets too.
+    Shared(Arena),
+}
+
+impl Default for KeyMemory {
+    fn default() -> Self {
+        Self::Own(ArenaOptions::default())
+    }
+}
+
+impl KeyMemory {
+    pub(crate) fn arena(self) -> Result<Arena, ArenaError> {
+        match self {
+            Self::Own(options) => Arena::new(&options),
+            Self::Shared(arena) => Ok(arena),
+        }
+    }
+}
+
+/// Where the key that seals the store's records comes from. The threat model says what each protects against.
+#[derive(Debug, Default)]
+pub enum SealingSource {
+    /// The file `sealing.key`, mode 0600, beside the store; made with the store.
+    #[default]
+    BesideStore,
+    /// The systemd credential of this name: 32 bytes (`man systemd.exec`, `LoadCredentialEncrypted=`).
+    SystemdCredential(String),
+    /// Given by the embedder.
+    Provided(Key256),
+}

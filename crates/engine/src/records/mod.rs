@@ -1,0 +1,226 @@
+//! The records of a hierarchy other than key records: versioned JSON, sealed with the store's sealing key
+//! (`docs/formats.md`, records). One module per record; their types' fields are the JSON members.
+
+mod job;
+mod kek;
+mod keystore;
+mod node;
+mod svm;
+
+use std::fmt;
+use std::sync::Arc;
+
+use claviger_store::{Expect, Store, StoreError, Table};
+use claviger_wrap::{RandomError, RecordPlace, SealingKey, SystemRandom, UnsealError};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+pub(crate) use job::{JobRecord, Phase, Plan, RekeyStep, Stop};
+pub(crate) use kek::{KekEntry, KekList, Kept, Operation, SealRecord};
+pub(crate) use keystore::{Attempts, KeystoreRecord, OnboardRecord};
+pub(crate) use node::NodeRecord;
+pub(crate) use svm::{NameRecord, SvmRecord};
+
+/// A record's body. `Serialize` and `Deserialize` give the JSON, which must refuse members that it does not know.
+pub(crate) trait Body: Serialize + DeserializeOwned {
+    const TABLE: Table;
+
+    /// The record's key in its table.
+    fn key(&self) -> Vec<u8>;
+}
+
+/// The `version` member of every record: 1, and no other is accepted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct V1;
+
+impl Serialize for V1 {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u8(1)
+    }
+}
+
+impl<'de> Deserialize<'de> for V1 {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match u8::deserialize(deserializer)? {
+            1 => Ok(Self),
+            other => Err(serde::de::Error::custom(format_args!("record version {other} is unknown"))),
+        }
+    }
+}
+
+/// A record as it was read: what it says, and the bytes to expect when it is replaced.
+#[derive(Clone, Debug)]
+pub(crate) struct Read<T> {
+    pub(crate) body: T,
+    pub(crate) raw: Vec<u8>,
+}
+
+impl<T: Body> Read<T> {
+    /// "Unchanged since it was read."
+    pub(crate) fn unchanged(&self) -> Expect {
+        Expect::Exactly(self.raw.clone())
+    }
+}
+
+/// Reads and seals records.
+pub(crate) struct Records {
+    store: Arc<dyn Store>,
+    sealing: SealingKey,
+}
+
+impl Records {
+    pub(crate) fn new(store: Arc<dyn Store>, sealing: SealingKey) -> Self {
+        Self { store, sealing }
+    }
+
+    pub(crate) fn store(&self) -> &dyn Store {
+        self.store.as_ref()
+    }
+
+    pub(crate) fn sealing(&self) -> &SealingKey {
+        &self.sealing
+    }
+
+    /// The record under `key`, or `None`.
+    pub(crate) fn read<T: Body>(&self, key: &[u8]) -> Result<Option<Read<T>>, RecordError> {
+        match self.store.get(T::TABLE, key)? {
+            Some(raw) => self.open(key, raw).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// All records of a table whose keys begin with `prefix`, each opened or with the reason why not.
+    pub(crate) fn scan<T: Body>(&self, prefix: &[u8]) -> Result<Vec<Scanned<T>>, StoreError> {
+        const PAGE: usize = 256;
+        let mut all = Vec::new();
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let page = self.store.scan(T::TABLE, prefix, after.as_deref(), PAGE)?;
+            let last = page.len() < PAGE;
+            after = page.last().map(|entry| entry.key.clone());
+            all.extend(page.into_iter().map(|entry| {
+                let read = self.open(&entry.key, entry.value);
+                Scanned { key: entry.key, read }
+            }));
+            if last {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// The bytes of `body` as a record, for a commit.
+    pub(crate) fn seal<T: Body>(&self, body: &T) -> Result<Vec<u8>, RecordError> {
+        let key = body.key();
+        let place = RecordPlace { table: T::TABLE as u8, key: &key };
+        let json =
+            serde_json::to_vec(body).map_err(|source| RecordError::Body { name: RecordName::of::<T>(&key), source })?;
+        Ok(self.sealing.seal(place, &json, &mut SystemRandom)?)
+    }
+
+    fn open<T: Body>(&self, key: &[u8], raw: Vec<u8>) -> Result<Read<T>, RecordError> {
+        let place = RecordPlace { table: T::TABLE as u8, key };
+        let name = || RecordName::of::<T>(key);
+        let json = self.sealing.open(place, &raw).map_err(|source| RecordError::Sealed { name: name(), source })?;
+        let body: T = serde_json::from_slice(&json).map_err(|source| RecordError::Body { name: name(), source })?;
+        match body.key() == key {
+            true => Ok(Read { body, raw }),
+            false => Err(RecordError::Misplaced { name: name() }),
+        }
+    }
+}
+
+/// One record of a scan.
+pub(crate) struct Scanned<T> {
+    pub(crate) key: Vec<u8>,
+    pub(crate) read: Result<Read<T>, RecordError>,
+}
+
+/// Names a record of the store: its table and its key.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RecordName {
+    /// The table.
+    pub table: Table,
+    /// The key in that table.
+    pub key: Vec<u8>,
+}
+
+impl RecordName {
+    pub(crate) fn of<T: Body>(key: &[u8]) -> Self {
+        Self { table: T::TABLE, key: key.to_vec() }
+    }
+}
+
+impl fmt::Display for RecordName {
+    /// The table and the key in hex: `keks/6f1c…`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.table, hex::encode(&self.key))
+    }
+}
+
+/// A record could not be read or written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecordError {
+    /// The store failed.
+    #[error("the store refused")]
+    Store(#[from] StoreError),
+    /// The random source failed.
+    #[error("a record could not be sealed")]
+    Random(#[from] RandomError),
+    /// The record does not open with the store's sealing key.
+    #[error("record {name} does not open")]
+    Sealed {
+        /// Which record.
+        name: RecordName,
+        /// Why.
+        source: UnsealError,
+    },
+    /// The record opened, and what it says is not what this release reads.
+    #[error("record {name} is not as this release reads it; it may be of a later release")]
+    Body {
+        /// Which record.
+        name: RecordName,
+        /// What differs.
+        source: serde_json::Error,
+    },
+    /// A record that must be there is not.
+    #[error("record {name} is missing")]
+    Lost {
+        /// Which record.
+        name: RecordName,
+    },
+    /// The record opened, and its body names another key than its own.
+    #[error("record {name} names another key than its own; report this")]
+    Misplaced {
+        /// Which record.
+        name: RecordName,
+    },
+}
+
+/// Bytes as lower-case hex, of one exact length.
+pub(crate) mod hex_array {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(crate) fn serialize<const N: usize, S: Serializer>(bytes: &[u8; N], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&hex::encode(bytes))
+    }
+
+    pub(crate) fn deserialize<'de, const N: usize, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; N], D::Error> {
+        let mut bytes = [0; N];
+        hex::decode_to_slice(String::deserialize(deserializer)?, &mut bytes).map_err(serde::de::Error::custom)?;
+        Ok(bytes)
+    }
+}
+
+/// Bytes as lower-case hex.
+pub(crate) mod hex_bytes {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&hex::encode(bytes))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        hex::decode(String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}

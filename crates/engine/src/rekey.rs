@@ -1,0 +1,414 @@
+//! rekey-internal: a new KEK for an SVM, and every key of it re-wrapped, while keys are created, opened and deleted.
+//!
+//! The steps are those of [`RekeyStep`]; each ends in one commit, and a step that is run again from its start does no
+//! harm. No blob can appear under the old KEK once the new one is current: whoever seals a blob commits it on the
+//! expectation that the `keks` record is still the one that the KEK came from. So when one whole pass finds nothing under
+//! the old KEK, nothing ever will be, and it is dropped.
+
+use std::sync::Arc;
+
+use claviger_store::{Batch, Entry, Expect, Outcome, Replacement, Table};
+use claviger_wrap::{KeyBlob, SvmId, VersionExhausted};
+use uuid::Uuid;
+
+use crate::engine::{Core, Engine};
+use crate::error::{Advice, Blame, Fault};
+use crate::jobs::{Cell, Halt, Job, Progress};
+use crate::key_error::KeyError;
+use crate::key_record::{KeyRecord, ObjectRef, parse_store_key};
+use crate::keys::{PAGE, closed, guard, seal};
+use crate::live::{Closed, Keks, LiveKek, LiveSvm, OpenKeks};
+use crate::records::{
+    Body, JobRecord, KekList, Kept, Operation, Phase, Plan, Read, RecordError, RekeyStep, SealRecord, Stop, V1,
+};
+
+/// The cursor is made durable once in so many pages: it only saves time.
+const PAGES_PER_CURSOR: usize = 16;
+
+impl Engine {
+    /// Gives the SVM a new KEK and re-wraps all its keys. Returns at once with the job.
+    ///
+    /// A rekey of this SVM that was interrupted goes on with its own job; one that was cancelled or has failed goes on to
+    /// the same new KEK with a new job.
+    ///
+    /// # Errors
+    /// [`RekeyError`]; nothing has changed then.
+    pub fn rekey_internal(&self, svm: SvmId) -> Result<Job, RekeyError> {
+        let live = self.core.svm(svm)?;
+        let keks = live.keks.load_full();
+        let open = match keks.as_ref() {
+            Keks::None => return Err(RekeyError::NoKeys { svm }),
+            Keks::Closed { why, .. } => return Err(closed(svm, *why).into()),
+            Keks::Damaged => return Err(closed(svm, Closed::Damaged).into()),
+            Keks::Open(open) => open,
+        };
+        match open.list.body.operation {
+            Some(Operation::Delete) => Err(KeyError::SvmBeingDeleted { svm }.into()),
+            Some(Operation::Rekey { job }) => match self.core.records.read::<JobRecord>(job.as_bytes()) {
+                Ok(Some(record)) => Ok(self.jobs.run(&self.core, record)?),
+                Err(error @ RecordError::Store(_)) => Err(error.into()),
+                // The job's record is lost. What it says can be told from the KEKs: a new job goes on.
+                Ok(None) | Err(_) => self.start_rekey(&live, open),
+            },
+            None => self.start_rekey(&live, open),
+        }
+    }
+
+    fn start_rekey(&self, svm: &LiveSvm, open: &OpenKeks) -> Result<Job, RekeyError> {
+        let record = self.core.start_rekey(svm, open)?;
+        tracing::info!(svm = %svm.id, job = %record.body.job, "rekey begins");
+        Ok(self.jobs.run(&self.core, record)?)
+    }
+}
+
+impl Core {
+    /// Commits the job's record, and in the `keks` record that the SVM is taken.
+    fn start_rekey(&self, svm: &LiveSvm, open: &OpenKeks) -> Result<Read<JobRecord>, RekeyError> {
+        let job = Uuid::new_v4();
+        let step = match open.retiring {
+            // An earlier rekey stopped half-way: go on to the KEK that it made.
+            Some(_) => RekeyStep::Rewrap { cursor: Vec::new() },
+            None => {
+                open.current.kek.version().next()?;
+                RekeyStep::Make
+            }
+        };
+        let record = JobRecord {
+            version: V1,
+            job,
+            plan: Plan::RekeyInternal { svm: svm.id.uuid() },
+            started: self.clock.now(),
+            done: 0,
+            total: None,
+            phase: Phase::Running { step },
+        };
+        let (batch, record) = self.put_job(Batch::new(), None, record)?;
+        let list = KekList { operation: Some(Operation::Rekey { job }), ..open.list.body.clone() };
+        self.replace_keks(svm, &open.list, list, batch, |list| Keks::Open(OpenKeks { list, ..open.clone() }))
+            .map_err(|error| busy(error, svm.id))?;
+        Ok(record)
+    }
+}
+
+fn busy(error: RecordError, svm: SvmId) -> RekeyError {
+    match error {
+        RecordError::Store(claviger_store::StoreError::Conflict { .. }) => KeyError::KeksChanged { svm }.into(),
+        error => error.into(),
+    }
+}
+
+/// Whether the job's keys are in memory.
+pub(crate) fn is_possible(core: &Core, job: &JobRecord) -> bool {
+    let Plan::RekeyInternal { svm } = job.plan;
+    core.live.svm(svm.into()).is_some_and(|svm| matches!(svm.keks.load().as_ref(), Keks::Open(_)))
+}
+
+/// Runs the job to its end, or until it must stop. Returns its record as it then stands.
+pub(crate) fn run(core: &Core, cell: &Cell, record: Read<JobRecord>) -> JobRecord {
+    let Plan::RekeyInternal { svm } = record.body.plan;
+    let span = tracing::info_span!("rekey", job = %record.body.job, %svm);
+    let _entered = span.enter();
+    let Some(svm) = core.live.svm(svm.into()) else { return record.body };
+
+    let mut rekey = Rekey { core, cell, svm, record };
+    let stop = match rekey.steps() {
+        Ok(()) => return rekey.record.body,
+        Err(Halted::Close) => return rekey.record.body,
+        Err(Halted::Cancel) => Stop::Cancelled,
+        Err(Halted::Failed(error)) => Stop::Failed { message: chain(&error) },
+    };
+    tracing::warn!(?stop, "the rekey stops");
+    match end(core, &rekey.record, stop) {
+        Ok(record) => record.body,
+        Err(error) => {
+            tracing::error!(%error, "the end of the job could not be written; it can be resumed");
+            rekey.record.body
+        }
+    }
+}
+
+/// Commits that the job has ended, and that the SVM is free again.
+pub(crate) fn end(core: &Core, old: &Read<JobRecord>, stop: Stop) -> Result<Read<JobRecord>, RecordError> {
+    let Plan::RekeyInternal { svm } = old.body.plan;
+    let ended = JobRecord { phase: Phase::Ended { at: core.clock.now(), stop }, ..old.body.clone() };
+    let (batch, ended) = core.put_job(Batch::new(), Some(old), ended)?;
+    let svm = core.live.svm(svm.into());
+    let holds = |list: &KekList| list.operation == Some(Operation::Rekey { job: old.body.job });
+    match svm.as_ref().map(|svm| (svm, svm.keks.load_full())) {
+        Some((svm, keks)) => match keks.as_ref() {
+            Keks::Open(OpenKeks { list, .. }) | Keks::Closed { list, .. } if holds(&list.body) => {
+                let free = KekList { operation: None, ..list.body.clone() };
+                core.replace_keks(svm, list, free, batch, |list| crate::keks::with_list(&keks, list))?;
+            }
+            Keks::None | Keks::Damaged | Keks::Open(_) | Keks::Closed { .. } => {
+                core.records.store().commit(batch)?
+            }
+        },
+        None => core.records.store().commit(batch)?,
+    }
+    Ok(ended)
+}
+
+/// Why the steps stopped before the end.
+enum Halted {
+    Close,
+    Cancel,
+    Failed(KeyError),
+}
+
+impl<E: Into<KeyError>> From<E> for Halted {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+struct Rekey<'a> {
+    core: &'a Core,
+    cell: &'a Cell,
+    svm: Arc<LiveSvm>,
+    record: Read<JobRecord>,
+}
+
+impl Rekey<'_> {
+    fn steps(&mut self) -> Result<(), Halted> {
+        loop {
+            self.check_halt()?;
+            match self.record.body.phase.clone() {
+                Phase::Running { step: RekeyStep::Make } => self.make()?,
+                Phase::Running { step: RekeyStep::Rewrap { cursor } } => self.rewrap(cursor)?,
+                Phase::Running { step: RekeyStep::Discard { kept } } => self.discard(&kept)?,
+                Phase::Ended { .. } => return Ok(()),
+            }
+        }
+    }
+
+    /// The new KEK is made, kept, fetched back and compared. One commit makes it current.
+    fn make(&mut self) -> Result<(), Halted> {
+        let keks = self.svm.keks.load_full();
+        let open = self.open(&keks)?;
+        let version = open.current.kek.version().next().map_err(|_| self.changed())?;
+        let (kek, entry) = self.core.make_kek(self.svm.id, version)?;
+        let reservation = self.core.first_reservation(self.svm.id, version)?;
+
+        let step = RekeyStep::Rewrap { cursor: Vec::new() };
+        let (batch, record) = self.next(Batch::new(), step, self.record.body.done)?;
+        let batch = batch.expect(Table::Keks, reservation.body.key(), Expect::Absent).put(
+            Table::Keks,
+            reservation.body.key(),
+            reservation.raw.clone(),
+        );
+        let list = &open.list.body;
+        let list = KekList { current: entry, retiring: Some(list.current.clone()), ..list.clone() };
+        self.core.replace_keks(&self.svm, &open.list, list, batch, |list| {
+            kek.seals().raise(reservation.body.reserved);
+            let current = Arc::new(LiveKek::new(kek, Some(reservation)));
+            Keks::Open(OpenKeks { list, current, retiring: Some(open.current.clone()) })
+        })?;
+        self.record = record;
+        Ok(())
+    }
+
+    /// Every key is re-wrapped, and one whole pass finds none under the old KEK. One commit drops that.
+    fn rewrap(&mut self, cursor: Vec<u8>) -> Result<(), Halted> {
+        self.count()?;
+        self.pass(cursor)?;
+        while self.pass(Vec::new())? > 0 {}
+
+        let keks = self.svm.keks.load_full();
+        let open = self.open(&keks)?;
+        let list = &open.list.body;
+        let Some(retiring) = &list.retiring else { return Err(self.changed().into()) };
+        let step = RekeyStep::Discard { kept: retiring.kept.clone() };
+        let (batch, record) = self.next(Batch::new(), step, self.record.body.done)?;
+        let batch = batch.delete(Table::Keks, SealRecord::key_of(self.svm.id, retiring.kek_version));
+        let list = KekList { retiring: None, ..list.clone() };
+        self.core.replace_keks(&self.svm, &open.list, list, batch, |list| {
+            Keks::Open(OpenKeks { list, current: open.current.clone(), retiring: None })
+        })?;
+        self.record = record;
+        Ok(())
+    }
+
+    /// The keeper forgets the old KEK. One commit ends the job.
+    fn discard(&mut self, kept: &[Kept]) -> Result<(), Halted> {
+        self.core.discard(kept)?;
+        self.record = end(self.core, &self.record, Stop::Succeeded)?;
+        tracing::info!(keys = self.record.body.done, "the rekey is complete");
+        Ok(())
+    }
+
+    /// One pass over all records behind `cursor`. Returns how many were found under another KEK than the current one.
+    fn pass(&mut self, cursor: Vec<u8>) -> Result<u64, Halted> {
+        let mut found = 0;
+        let mut after = cursor;
+        for pages in 1.. {
+            self.check_halt()?;
+            let page = self.core.scan_keys(self.svm.id.as_bytes(), some(&after), PAGE)?;
+            let keks = self.svm.keks.load_full();
+            let open = self.open(&keks)?;
+            let items = self.rewrapped(open, &page)?;
+            found += items.len() as u64;
+            self.replace(open, &items)?;
+            match page.last() {
+                Some(last) if page.len() == PAGE => after.clone_from(&last.key),
+                _ => break,
+            }
+            if pages % PAGES_PER_CURSOR == 0 && found > 0 {
+                let step = RekeyStep::Rewrap { cursor: after.clone() };
+                let (batch, record) = self.next(Batch::new(), step, self.record.body.done)?;
+                self.core.records.store().commit(batch).map_err(RecordError::Store)?;
+                self.record = record;
+            }
+        }
+        Ok(found)
+    }
+
+    /// The records of a page that are not under the current KEK yet, re-wrapped.
+    fn rewrapped(&self, open: &OpenKeks, page: &[Entry]) -> Result<Vec<Replacement>, KeyError> {
+        let mut stale = Vec::new();
+        let mut seals = 0;
+        for entry in page {
+            let layout = |source| KeyError::StoreKey { key: entry.key.clone(), source };
+            let (svm, object) = parse_store_key(&entry.key).map_err(layout)?;
+            let record =
+                KeyRecord::parse(svm, object, &entry.value).map_err(|source| KeyError::Layout { object, source })?;
+            let blobs = record.blobs().filter(|blob| !is_under(open, blob)).count();
+            if blobs > 0 {
+                stale.push((entry, object, record));
+                seals += blobs;
+            }
+        }
+        if stale.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut nonces = self.core.nonces(self.svm.id, &open.current, seals)?;
+        let mut rewrap = |entry: &Entry, object: ObjectRef, record: &KeyRecord<'_>| {
+            let mut value = Vec::with_capacity(entry.value.len());
+            for blob in record.blobs() {
+                match is_under(open, blob) {
+                    true => value.extend_from_slice(blob.as_bytes()),
+                    false => {
+                        let key = self.core.open_blob(open, object, blob)?;
+                        seal(&open.current, key.plain(), &blob.header().place, &mut nonces, &mut value)?;
+                    }
+                }
+            }
+            let expect = Expect::Exactly(entry.value.clone());
+            Ok(Replacement { key: entry.key.clone(), expect, value })
+        };
+        stale.iter().map(|(entry, object, record)| rewrap(entry, *object, record)).collect()
+    }
+
+    fn replace(&mut self, open: &OpenKeks, items: &[Replacement]) -> Result<(), Halted> {
+        if items.is_empty() {
+            return Ok(());
+        }
+        let outcomes =
+            self.core.records.store().replace_each(Table::Keys, items, &[guard(open)]).map_err(RecordError::Store)?;
+        for outcome in outcomes {
+            match outcome {
+                Outcome::Replaced => self.record.body.done += 1,
+                // Deleted, rotated or finished meanwhile: the next pass looks at it again.
+                Outcome::Changed => {}
+                Outcome::Refused => return Err(self.changed().into()),
+            }
+        }
+        self.cell.progress(Progress { done: self.record.body.done, total: self.record.body.total });
+        Ok(())
+    }
+
+    /// How many keys there are, for whoever watches.
+    fn count(&mut self) -> Result<(), Halted> {
+        if self.record.body.total.is_none() {
+            let mut total = 0;
+            self.core.each_page(self.svm.id.as_bytes(), |page| {
+                total += page.len() as u64;
+                self.check_halt()
+            })?;
+            self.record.body.total = Some(total);
+            self.cell.progress(Progress { done: self.record.body.done, total: Some(total) });
+        }
+        Ok(())
+    }
+
+    /// The job's record at its next step, and the batch that commits it.
+    fn next(&self, batch: Batch, step: RekeyStep, done: u64) -> Result<(Batch, Read<JobRecord>), RecordError> {
+        let body = JobRecord { phase: Phase::Running { step }, done, ..self.record.body.clone() };
+        self.core.put_job(batch, Some(&self.record), body)
+    }
+
+    fn open<'k>(&self, keks: &'k Keks) -> Result<&'k OpenKeks, KeyError> {
+        match keks {
+            Keks::Open(open) => Ok(open),
+            Keks::Closed { why, .. } => Err(closed(self.svm.id, *why)),
+            Keks::Damaged => Err(closed(self.svm.id, Closed::Damaged)),
+            Keks::None => Err(closed(self.svm.id, Closed::NoKek)),
+        }
+    }
+
+    fn changed(&self) -> KeyError {
+        KeyError::KeksChanged { svm: self.svm.id }
+    }
+
+    fn check_halt(&self) -> Result<(), Halted> {
+        match self.cell.halt() {
+            None => Ok(()),
+            Some(Halt::Close) => Err(Halted::Close),
+            Some(Halt::Cancel) => Err(Halted::Cancel),
+        }
+    }
+}
+
+fn is_under(open: &OpenKeks, blob: &KeyBlob<'_>) -> bool {
+    blob.header().kek_id == open.current.kek.id()
+}
+
+fn some(after: &[u8]) -> Option<&[u8]> {
+    Some(after).filter(|after| !after.is_empty())
+}
+
+/// An error with its causes, for a job's record.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+/// Why a rekey could not begin. Nothing has changed then.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RekeyError {
+    /// The SVM has no KEK yet: no key was ever made in it.
+    #[error("no volumes created yet for SVM {svm}; there is nothing to rekey")]
+    NoKeys {
+        /// The SVM.
+        svm: SvmId,
+    },
+    /// The SVM has had all KEK versions that there are.
+    #[error("the SVM cannot be rekeyed any more")]
+    Versions(#[from] VersionExhausted),
+    /// The SVM's keys are not to be had.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// No thread could be started for the job; it can be resumed.
+    #[error("no thread could be started for the job; it can be resumed")]
+    Thread(#[from] std::io::Error),
+    /// The store failed, or a record is damaged.
+    #[error(transparent)]
+    Records(#[from] RecordError),
+}
+
+impl Blame for RekeyError {
+    fn blame(&self) -> (Fault, Advice) {
+        match self {
+            Self::NoKeys { .. } | Self::Versions(_) => (Fault::Caller, Advice::Correct),
+            Self::Key(error) => error.blame(),
+            Self::Thread(_) => (Fault::Node, Advice::Retry),
+            Self::Records(error) => error.blame(),
+        }
+    }
+}

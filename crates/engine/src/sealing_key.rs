@@ -1,0 +1,99 @@
+//! The sealing key's sources (`docs/formats.md`, sealing key file).
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use claviger_secret::Arena;
+use claviger_wrap::{Key256, SystemRandom};
+
+use crate::engine::OpenEngineError;
+use crate::options::SealingSource;
+
+const FILE_NAME: &str = "sealing.key";
+const MAGIC_AND_FORMAT: &[u8; 5] = b"CLVK\x01";
+const FILE_LEN: usize = MAGIC_AND_FORMAT.len() + Key256::LEN;
+const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
+
+impl SealingSource {
+    /// The key for a new store in `dir`; makes the file where that is the source.
+    pub(crate) fn create(self, arena: &Arena, dir: Option<&Path>) -> Result<Key256, OpenEngineError> {
+        match self {
+            Self::BesideStore => {
+                let path = dir.ok_or(OpenEngineError::NoSealingKey)?.join(FILE_NAME);
+                // A creation that was interrupted has left its file: its key has sealed nothing yet, and serves.
+                match path.exists() {
+                    true => read(arena, &path),
+                    false => write(arena, &path),
+                }
+            }
+            Self::SystemdCredential(name) => credential(arena, &name),
+            Self::Provided(key) => Ok(key),
+        }
+    }
+
+    /// The key of the store in `dir`.
+    pub(crate) fn open(self, arena: &Arena, dir: Option<&Path>) -> Result<Key256, OpenEngineError> {
+        match self {
+            Self::BesideStore => read(arena, &dir.ok_or(OpenEngineError::NoSealingKey)?.join(FILE_NAME)),
+            Self::SystemdCredential(name) => credential(arena, &name),
+            Self::Provided(key) => Ok(key),
+        }
+    }
+}
+
+fn write(arena: &Arena, path: &Path) -> Result<Key256, OpenEngineError> {
+    let failed = |source| OpenEngineError::SealingKeyFile { path: path.to_owned(), source };
+    let key = Key256::generate(arena, &mut SystemRandom).map_err(OpenEngineError::Key)?;
+    let temporary = path.with_extension("key.new");
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary).map_err(failed)?;
+    // Two unbuffered writes: no copy of the key stays in a buffer.
+    file.write_all(MAGIC_AND_FORMAT).map_err(failed)?;
+    file.write_all(key.expose()).map_err(failed)?;
+    file.sync_all().map_err(failed)?;
+    std::fs::rename(&temporary, path).map_err(failed)?;
+    if let Some(parent) = path.parent() {
+        File::open(parent).and_then(|dir| dir.sync_all()).map_err(failed)?;
+    }
+    Ok(key)
+}
+
+fn read(arena: &Arena, path: &Path) -> Result<Key256, OpenEngineError> {
+    let failed = |source| OpenEngineError::SealingKeyFile { path: path.to_owned(), source };
+    let mut file = File::open(path).map_err(failed)?;
+    let metadata = file.metadata().map_err(failed)?;
+    if metadata.mode() & 0o077 != 0 {
+        return Err(OpenEngineError::SealingKeyExposed { path: path.to_owned(), mode: metadata.mode() & 0o777 });
+    }
+    let malformed = || OpenEngineError::SealingKeyFormat { path: path.to_owned() };
+    if metadata.len() != FILE_LEN as u64 {
+        return Err(malformed());
+    }
+    let mut bytes = arena.bytes(FILE_LEN)?;
+    file.read_exact(bytes.expose_mut()).map_err(failed)?;
+    match bytes.expose().split_first_chunk() {
+        Some((MAGIC_AND_FORMAT, key)) => copy(arena, key),
+        _ => Err(malformed()),
+    }
+}
+
+fn credential(arena: &Arena, name: &str) -> Result<Key256, OpenEngineError> {
+    let dir = std::env::var_os(CREDENTIALS_DIRECTORY).ok_or(OpenEngineError::NoSealingKey)?;
+    let path = PathBuf::from(dir).join(name);
+    let failed = |source| OpenEngineError::SealingKeyFile { path: path.clone(), source };
+    let mut file = File::open(&path).map_err(failed)?;
+    if file.metadata().map_err(failed)?.len() != Key256::LEN as u64 {
+        return Err(OpenEngineError::SealingKeyFormat { path });
+    }
+    let mut bytes = arena.bytes(Key256::LEN)?;
+    file.read_exact(bytes.expose_mut()).map_err(failed)?;
+    Ok(Key256::new(bytes)?)
+}
+
+fn copy(arena: &Arena, key: &[u8]) -> Result<Key256, OpenEngineError> {
+    let mut bytes = arena.bytes(key.len())?;
+    bytes.expose_mut().copy_from_slice(key);
+    Ok(Key256::new(bytes)?)
+}

@@ -1,0 +1,333 @@
+//! SVMs: tenants, and the admin SVM that stands for the cluster.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use claviger_store::{Batch, Expect, StoreError, Table};
+use claviger_wrap::SvmId;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::engine::Engine;
+use crate::error::{Advice, Blame, Fault};
+use crate::live::{Keks, LiveSvm};
+use crate::records::{Body, KekList, NameRecord, Operation, Read, RecordError, SealRecord, SvmRecord, V1};
+
+/// The name of an SVM: 1 to 47 ASCII letters, digits, `.`, `-` and `_`, of which the first is a letter or `_`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct SvmName(String);
+
+impl SvmName {
+    /// The most bytes of a name.
+    pub const MAX_LEN: usize = 47;
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for SvmName {
+    type Err = InvalidSvmName;
+
+    fn from_str(name: &str) -> Result<Self, InvalidSvmName> {
+        Self::try_from(name.to_owned())
+    }
+}
+
+impl TryFrom<String> for SvmName {
+    type Error = InvalidSvmName;
+
+    fn try_from(name: String) -> Result<Self, InvalidSvmName> {
+        let first = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
+        let rest = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'));
+        match first && rest && name.len() <= Self::MAX_LEN {
+            true => Ok(Self(name)),
+            false => Err(InvalidSvmName),
+        }
+    }
+}
+
+impl From<SvmName> for String {
+    fn from(name: SvmName) -> Self {
+        name.0
+    }
+}
+
+impl fmt::Display for SvmName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Not a name of an SVM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an SVM's name has 1 to 47 ASCII letters, digits, '.', '-' and '_', and begins with a letter or '_'")]
+pub struct InvalidSvmName;
+
+/// An SVM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SvmInfo {
+    id: SvmId,
+    name: Option<SvmName>,
+    admin: bool,
+    created: Option<Timestamp>,
+}
+
+impl SvmInfo {
+    /// The SVM's UUID.
+    #[must_use]
+    pub const fn id(&self) -> SvmId {
+        self.id
+    }
+
+    /// Its name; `None` where its record is damaged.
+    #[must_use]
+    pub const fn name(&self) -> Option<&SvmName> {
+        self.name.as_ref()
+    }
+
+    /// Whether it is the admin SVM, which stands for the cluster.
+    #[must_use]
+    pub const fn is_admin(&self) -> bool {
+        self.admin
+    }
+
+    /// When it was made; `None` where its record is damaged.
+    #[must_use]
+    pub const fn created(&self) -> Option<Timestamp> {
+        self.created
+    }
+
+    pub(crate) fn of(svm: &LiveSvm) -> Self {
+        match svm.record.load().as_ref() {
+            Ok(record) => Self {
+                id: svm.id,
+                name: Some(record.body.name.clone()),
+                admin: record.body.admin,
+                created: Some(record.body.created),
+            },
+            Err(_) => Self { id: svm.id, name: None, admin: false, created: None },
+        }
+    }
+}
+
+impl Engine {
+    /// Makes a data SVM. Its KEK is made with its first key.
+    ///
+    /// # Errors
+    /// [`SvmError::NameTaken`]; [`SvmError::Records`].
+    pub fn create_svm(&self, name: &SvmName) -> Result<SvmInfo, SvmError> {
+        let svm = self.core.add_svm(name, false)?;
+        tracing::info!(%name, id = %svm.id(), "SVM created");
+        Ok(svm)
+    }
+
+    /// All SVMs, the admin SVM first, then by name.
+    #[must_use]
+    pub fn svms(&self) -> Vec<SvmInfo> {
+        let mut svms: Vec<_> = self.core.live.svms().values().map(|svm| SvmInfo::of(svm)).collect();
+        svms.sort_by(|a, b| (!a.admin, &a.name, a.id).cmp(&(!b.admin, &b.name, b.id)));
+        svms
+    }
+
+    /// The SVM with this UUID.
+    ///
+    /// # Errors
+    /// [`SvmError::Unknown`].
+    pub fn svm(&self, svm: SvmId) -> Result<SvmInfo, SvmError> {
+        Ok(SvmInfo::of(&*self.core.live.svm(svm).ok_or(SvmError::Unknown { svm })?))
+    }
+
+    /// The SVM with this name, or whose UUID this is.
+    ///
+    /// # Errors
+    /// [`SvmError::UnknownName`].
+    pub fn svm_named(&self, name: &str) -> Result<SvmInfo, SvmError> {
+        let svms = self.core.live.svms();
+        let by_name = svms
+            .values()
+            .map(|svm| SvmInfo::of(svm))
+            .find(|svm| svm.name.as_ref().is_some_and(|known| known.as_str() == name));
+        let by_uuid = || Some(SvmInfo::of(svms.get(&SvmId::from(Uuid::parse_str(name).ok()?))?));
+        by_name.or_else(by_uuid).ok_or_else(|| SvmError::UnknownName { name: name.to_owned() })
+    }
+
+    /// Gives an SVM another name.
+    ///
+    /// # Errors
+    /// [`SvmError::Unknown`], [`SvmError::NameTaken`], [`SvmError::Records`].
+    pub fn rename_svm(&self, svm: SvmId, name: &SvmName) -> Result<(), SvmError> {
+        let records = &self.core.records;
+        let live = self.core.live.svm(svm).ok_or(SvmError::Unknown { svm })?;
+        let old: Read<SvmRecord> = records.read(&SvmRecord::key_of(svm))?.ok_or(SvmError::Unknown { svm })?;
+        if old.body.name == *name {
+            return Ok(());
+        }
+        let record = SvmRecord { name: name.clone(), ..old.body.clone() };
+        let taken = NameRecord { version: V1, name: name.clone(), svm: svm.uuid() };
+        let raw = records.seal(&record)?;
+        let batch = Batch::new()
+            .expect(Table::Svms, taken.key(), Expect::Absent)
+            .expect(Table::Svms, record.key(), old.unchanged())
+            .put(Table::Svms, taken.key(), records.seal(&taken)?)
+            .put(Table::Svms, record.key(), raw.clone())
+            .delete(Table::Svms, NameRecord::key_of(&old.body.name));
+        let _changing = live.changing();
+        records.store().commit(batch).map_err(|error| name_taken(error, name, &taken))?;
+        live.record.store(Arc::new(Ok(Read { body: record, raw })));
+        Ok(())
+    }
+
+    /// Deletes a data SVM that has no keys, and its KEKs with it.
+    ///
+    /// # Errors
+    /// [`SvmError::Unknown`], [`SvmError::Admin`], [`SvmError::HasKeys`], [`SvmError::Busy`], [`SvmError::Records`].
+    pub fn delete_svm(&self, svm: SvmId) -> Result<(), SvmError> {
+        let live = self.core.live.svm(svm).ok_or(SvmError::Unknown { svm })?;
+        let record: Read<SvmRecord> =
+            self.core.records.read(&SvmRecord::key_of(svm))?.ok_or(SvmError::Unknown { svm })?;
+        if record.body.admin {
+            return Err(SvmError::Admin);
+        }
+        self.core.delete_svm(&live, &record)?;
+        tracing::info!(id = %svm, "SVM deleted");
+        Ok(())
+    }
+}
+
+impl crate::engine::Core {
+    pub(crate) fn add_svm(&self, name: &SvmName, admin: bool) -> Result<SvmInfo, SvmError> {
+        let svm = SvmId::random();
+        let record = SvmRecord { version: V1, svm: svm.uuid(), name: name.clone(), admin, created: self.clock.now() };
+        let taken = NameRecord { version: V1, name: name.clone(), svm: svm.uuid() };
+        let raw = self.records.seal(&record)?;
+        let batch = Batch::new()
+            .expect(Table::Svms, taken.key(), Expect::Absent)
+            .expect(Table::Svms, record.key(), Expect::Absent)
+            .put(Table::Svms, taken.key(), self.records.seal(&taken)?)
+            .put(Table::Svms, record.key(), raw.clone());
+        self.records.store().commit(batch).map_err(|error| name_taken(error, name, &taken))?;
+        let live = LiveSvm::new(svm, Ok(Read { body: record, raw }), Keks::None);
+        let info = SvmInfo::of(&live);
+        self.live.add(live);
+        Ok(info)
+    }
+
+    /// A key that is being created while this looks for keys must be found or must fail. So the deletion is announced in
+    /// the `keks` record first, which every creation expects unchanged; only then are keys looked for.
+    pub(crate) fn delete_svm(&self, live: &LiveSvm, record: &Read<SvmRecord>) -> Result<(), SvmError> {
+        let svm = live.id;
+        let delete = Batch::new()
+            .expect(Table::Svms, record.body.key(), record.unchanged())
+            .delete(Table::Svms, record.body.key())
+            .delete(Table::Svms, NameRecord::key_of(&record.body.name));
+
+        let Some(list) = self.records.read::<KekList>(&KekList::key_of(svm))? else {
+            // No KEK, so no key; and the first one of an SVM expects the SVM's record unchanged.
+            let batch = delete.expect(Table::Keks, KekList::key_of(svm), Expect::Absent);
+            self.records.store().commit(batch).map_err(|error| busy(error, svm))?;
+            self.live.remove(svm);
+            return Ok(());
+        };
+
+        let announced = match list.body.operation {
+            Some(Operation::Rekey { .. }) => return Err(SvmError::Busy { svm }),
+            Some(Operation::Delete) => list,
+            None => {
+                self.set_operation(live, &list, Some(Operation::Delete)).map_err(|error| busy_record(error, svm))?
+            }
+        };
+        let keys = self.records.store().scan(Table::Keys, svm.as_bytes(), None, 1).map_err(RecordError::Store)?;
+        if !keys.is_empty() {
+            self.set_operation(live, &announced, None)?;
+            return Err(SvmError::HasKeys { svm });
+        }
+        let mut batch = delete
+            .expect(Table::Keks, announced.body.key(), announced.unchanged())
+            .delete(Table::Keks, announced.body.key());
+        for entry in announced.body.entries() {
+            batch = batch.delete(Table::Keks, SealRecord::key_of(svm, entry.kek_version));
+        }
+        self.records.store().commit(batch).map_err(|error| busy(error, svm))?;
+        self.live.remove(svm);
+        Ok(())
+    }
+}
+
+fn name_taken(error: StoreError, name: &SvmName, taken: &NameRecord) -> SvmError {
+    match error {
+        StoreError::Conflict { key, .. } if key == taken.key() => SvmError::NameTaken { name: name.clone() },
+        error => SvmError::Records(error.into()),
+    }
+}
+
+fn busy(error: StoreError, svm: SvmId) -> SvmError {
+    busy_record(error.into(), svm)
+}
+
+fn busy_record(error: RecordError, svm: SvmId) -> SvmError {
+    match error {
+        RecordError::Store(StoreError::Conflict { .. }) => SvmError::Busy { svm },
+        error => SvmError::Records(error),
+    }
+}
+
+/// Why an SVM could not be made, changed or deleted. Nothing has changed then.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SvmError {
+    /// There is no SVM with this UUID.
+    #[error("SVM {svm} does not exist")]
+    Unknown {
+        /// The UUID.
+        svm: SvmId,
+    },
+    /// There is no SVM with this name.
+    #[error("SVM \"{name}\" does not exist")]
+    UnknownName {
+        /// The name.
+        name: String,
+    },
+    /// Another SVM has this name.
+    #[error("an SVM named \"{name}\" exists already; choose another name")]
+    NameTaken {
+        /// The name.
+        name: SvmName,
+    },
+    /// The admin SVM cannot be deleted.
+    #[error("the admin SVM stands for the cluster and cannot be deleted")]
+    Admin,
+    /// The SVM has keys.
+    #[error("SVM {svm} has keys; delete its volumes, aggregates and drives, and their keys, first")]
+    HasKeys {
+        /// The SVM.
+        svm: SvmId,
+    },
+    /// Another operation has the SVM to itself.
+    #[error("another operation runs on SVM {svm}; try again when it has ended")]
+    Busy {
+        /// The SVM.
+        svm: SvmId,
+    },
+    /// The store failed, or a record is damaged.
+    #[error(transparent)]
+    Records(#[from] RecordError),
+}
+
+impl Blame for SvmError {
+    fn blame(&self) -> (Fault, Advice) {
+        match self {
+            Self::Unknown { .. } | Self::UnknownName { .. } | Self::NameTaken { .. } | Self::Admin => {
+                (Fault::Caller, Advice::Correct)
+            }
+            Self::HasKeys { .. } => (Fault::Caller, Advice::Correct),
+            Self::Busy { .. } => (Fault::Caller, Advice::Retry),
+            Self::Records(error) => error.blame(),
+        }
+    }
+}

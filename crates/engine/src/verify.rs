@@ -1,0 +1,281 @@
+//! Verification of every record. Nothing is written.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use claviger_store::{StoreError, Table};
+use claviger_wrap::{SvmId, UnsealError};
+
+use crate::engine::{Core, Engine};
+use crate::key_error::KeyError;
+use crate::key_record::{KeyRecordError, ObjectRef, parse_store_key};
+use crate::live::Keks;
+use crate::records::{
+    Body, JobRecord, KekList, KeystoreRecord, NameRecord, NodeRecord, Phase, Plan, RecordError, RecordName, SealRecord,
+    SvmRecord,
+};
+
+/// What a verification found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Key records there are.
+    pub keys: u64,
+    /// Key records all of whose blobs opened.
+    pub opened: u64,
+    /// Other records there are.
+    pub records: u64,
+    /// What is not as it must be, in the order of the tables and keys.
+    pub findings: Vec<Finding>,
+}
+
+/// A record that is not as it must be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Which record.
+    pub record: RecordName,
+    /// The SVM and object, where it is a key record.
+    pub object: Option<(SvmId, ObjectRef)>,
+    /// What kind of problem it is.
+    pub problem: Problem,
+    /// What exactly, and what to do.
+    pub detail: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.object {
+            Some((svm, object)) => {
+                write!(f, "{} ({object} of SVM {svm}): {}: {}", self.record, self.problem, self.detail)
+            }
+            None => write!(f, "{}: {}: {}", self.record, self.problem, self.detail),
+        }
+    }
+}
+
+/// What is wrong with a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Problem {
+    /// Its bytes have changed: the key is the right one and the tag fails, or the layout is broken.
+    Damaged,
+    /// It belongs to another place: it was moved or copied.
+    Misplaced,
+    /// It is sealed with another key than this hierarchy's.
+    OtherKey,
+    /// It needs a KEK that there is not.
+    MissingKek,
+    /// The KEK that it needs is not in memory.
+    ClosedKek,
+    /// It is of a format version that this release does not read.
+    UnknownFormat,
+    /// It opens, and contradicts another record.
+    Inconsistent,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Damaged => "damaged",
+            Self::Misplaced => "misplaced",
+            Self::OtherKey => "under another key",
+            Self::MissingKek => "KEK missing",
+            Self::ClosedKek => "KEK not in memory",
+            Self::UnknownFormat => "unknown format",
+            Self::Inconsistent => "inconsistent",
+        })
+    }
+}
+
+impl Engine {
+    /// Opens every record and every blob, and names each that is not as it must be. Nothing is written; creates, opens and
+    /// jobs go on meanwhile. `progress` is called with the number of key records seen, once a page.
+    ///
+    /// # Errors
+    /// The store failed. Damage is no error but a [`Finding`].
+    pub fn verify(&self, mut progress: impl FnMut(u64)) -> Result<Report, RecordError> {
+        let mut report = Report::default();
+        let core = &self.core;
+        report.add::<NodeRecord>(core, &[], |_, _| None)?;
+        let names = names(core)?;
+        report.add::<SvmRecord>(core, SvmRecord::PREFIX, |_, svm| {
+            let named = names.get(svm.name.as_str()) == Some(&svm.svm.into());
+            (!named).then(|| "the SVM's name is not recorded as its own".to_owned())
+        })?;
+        report.add::<NameRecord>(core, NameRecord::PREFIX, |_, name| {
+            let known = core.live.svm(name.svm.into()).is_some();
+            (!known).then(|| format!("the name belongs to SVM {}, which does not exist", name.svm))
+        })?;
+        report.add::<KeystoreRecord>(core, &[], |_, _| None)?;
+        report.keks(core)?;
+        report.add::<JobRecord>(core, &[], |_, job| cannot_resume(core, job))?;
+        report.keys(self, &mut progress)?;
+        Ok(report)
+    }
+}
+
+/// Which SVM has which name.
+fn names(core: &Core) -> Result<BTreeMap<String, SvmId>, StoreError> {
+    let names =
+        core.records.scan::<NameRecord>(NameRecord::PREFIX)?.into_iter().filter_map(|scanned| scanned.read.ok());
+    Ok(names.map(|name| (name.body.name.into(), name.body.svm.into())).collect())
+}
+
+fn cannot_resume(core: &Core, job: &JobRecord) -> Option<String> {
+    let Plan::RekeyInternal { svm } = job.plan;
+    match (&job.phase, core.live.svm(svm.into())) {
+        (Phase::Running { .. }, None) => Some(format!("the job cannot go on: SVM {svm} does not exist")),
+        (Phase::Running { .. }, Some(_)) | (Phase::Ended { .. }, _) => None,
+    }
+}
+
+impl Report {
+    /// Opens all records of one kind; `check` says what is wrong with one that opened.
+    fn add<T: Body>(
+        &mut self,
+        core: &Core,
+        prefix: &[u8],
+        check: impl Fn(&[u8], &T) -> Option<String>,
+    ) -> Result<(), StoreError> {
+        for scanned in core.records.scan::<T>(prefix)? {
+            self.records += 1;
+            let record = RecordName::of::<T>(&scanned.key);
+            match scanned.read {
+                Err(error) => self.findings.push(unreadable(record, &error)),
+                Ok(read) => {
+                    if let Some(detail) = check(&scanned.key, &read.body) {
+                        self.findings.push(Finding { record, object: None, problem: Problem::Inconsistent, detail });
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The table `keks` holds two kinds of records, told by the length of their keys.
+    fn keks(&mut self, core: &Core) -> Result<(), StoreError> {
+        let is_list = |key: &[u8]| key.len() == size_of::<SvmId>();
+        let mut versions = BTreeMap::new();
+        for scanned in core.records.scan::<KekList>(&[])?.into_iter().filter(|scanned| is_list(&scanned.key)) {
+            self.records += 1;
+            let record = RecordName::of::<KekList>(&scanned.key);
+            match scanned.read {
+                Err(error) => self.findings.push(unreadable(record, &error)),
+                Ok(list) => {
+                    let svm = SvmId::from(list.body.svm);
+                    for entry in list.body.entries() {
+                        versions.insert(SealRecord::key_of(svm, entry.kek_version), ());
+                        if !core.has_kek(svm, entry.kek_id) {
+                            let detail = format!("KEK version {} of SVM {svm} could not be fetched", entry.kek_version);
+                            let record = record.clone();
+                            self.findings.push(Finding { record, object: None, problem: Problem::ClosedKek, detail });
+                        }
+                    }
+                }
+            }
+        }
+        for scanned in core.records.scan::<SealRecord>(&[])?.into_iter().filter(|scanned| !is_list(&scanned.key)) {
+            self.records += 1;
+            let record = RecordName::of::<SealRecord>(&scanned.key);
+            match scanned.read {
+                Err(error) => self.findings.push(unreadable(record, &error)),
+                Ok(_) if versions.remove(&scanned.key).is_some() => {}
+                Ok(seals) => {
+                    let detail = format!("seals of KEK version {}, which is not live", seals.body.kek_version);
+                    self.findings.push(Finding { record, object: None, problem: Problem::Inconsistent, detail });
+                }
+            }
+        }
+        for (key, ()) in versions {
+            let record = RecordName::of::<SealRecord>(&key);
+            let detail = "the seal count of a live KEK is missing or damaged; rekey the SVM".to_owned();
+            if !self.findings.iter().any(|finding| finding.record == record) {
+                self.findings.push(Finding { record, object: None, problem: Problem::Inconsistent, detail });
+            }
+        }
+        Ok(())
+    }
+
+    fn keys(&mut self, engine: &Engine, progress: &mut impl FnMut(u64)) -> Result<(), RecordError> {
+        let core = &engine.core;
+        core.each_page::<RecordError>(&[], |page| {
+            // Loaded after the page was read, so a rekey may have dropped a KEK that a blob of the page names: those are
+            // read again below.
+            let mut opened: Option<(SvmId, Arc<Keks>)> = None;
+            for entry in page {
+                self.keys += 1;
+                match check_key(engine, &mut opened, &entry.key, &entry.value) {
+                    Ok(()) => self.opened += 1,
+                    Err(KeyError::Missing { .. }) => self.keys -= 1,
+                    Err(error) => self.findings.push(unopened(&entry.key, error)?),
+                }
+            }
+            progress(self.keys);
+            Ok(())
+        })
+    }
+}
+
+fn check_key(engine: &Engine, keks: &mut Option<(SvmId, Arc<Keks>)>, key: &[u8], value: &[u8]) -> Result<(), KeyError> {
+    let layout = |source| KeyError::StoreKey { key: key.to_vec(), source };
+    let (svm, object) = parse_store_key(key).map_err(layout)?;
+    let live = match keks {
+        Some((known, live)) if *known == svm => live,
+        _ => &keks.insert((svm, engine.core.svm(svm)?.keks.load_full())).1,
+    };
+    match engine.core.open_record(live, svm, object, value) {
+        Err(KeyError::NoSuchKek { .. }) => engine.open_key(svm, object).map(|_| ()),
+        opened => opened.map(|_| ()),
+    }
+}
+
+/// What a record that does not open shows. A failing store is passed on.
+fn unreadable(record: RecordName, error: &RecordError) -> Finding {
+    let problem = match error {
+        RecordError::Sealed { source, .. } => match source {
+            UnsealError::OtherSealingKey => Problem::OtherKey,
+            UnsealError::OtherTable { .. } => Problem::Misplaced,
+            UnsealError::Format { .. } | UnsealError::Suite { .. } => Problem::UnknownFormat,
+            _ => Problem::Damaged,
+        },
+        RecordError::Body { .. } => Problem::UnknownFormat,
+        _ => Problem::Inconsistent,
+    };
+    Finding { record, object: None, problem, detail: with_cause(error) }
+}
+
+/// What a key that does not open shows. A failing store is passed on.
+pub(crate) fn unopened(key: &[u8], error: KeyError) -> Result<Finding, RecordError> {
+    let problem = match &error {
+        KeyError::Records(_) => match error {
+            KeyError::Records(error) => return Err(error),
+            _ => Problem::Damaged,
+        },
+        KeyError::Layout { source, .. } | KeyError::StoreKey { source, .. } => match source {
+            KeyRecordError::OtherPlace { .. } => Problem::Misplaced,
+            KeyRecordError::Blob(blob) => match blob {
+                claviger_wrap::BlobError::Format { .. } | claviger_wrap::BlobError::Suite { .. } => {
+                    Problem::UnknownFormat
+                }
+                _ => Problem::Damaged,
+            },
+            KeyRecordError::StoreKey | KeyRecordError::Versions => Problem::Damaged,
+        },
+        KeyError::NoSuchKek { .. } | KeyError::NoKek { .. } => Problem::MissingKek,
+        KeyError::UnknownSvm { .. } => Problem::Inconsistent,
+        KeyError::Locked { .. }
+        | KeyError::KekDamaged { .. }
+        | KeyError::KekWithoutRoom { .. }
+        | KeyError::NoKeystore => Problem::ClosedKek,
+        _ => Problem::Damaged,
+    };
+    let record = RecordName { table: Table::Keys, key: key.to_vec() };
+    Ok(Finding { record, object: parse_store_key(key).ok(), problem, detail: with_cause(&error) })
+}
+
+fn with_cause(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    }
+}

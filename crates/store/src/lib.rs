@@ -1,0 +1,37 @@
+//! Ordered tables of small records, kept so that what was acknowledged is never lost.
+//!
+//! [`Store`] is one of claviger's two joints: an embedder that already has a replicated database implements these four
+//! methods over it and runs the `conformance` suite (the feature of that name) against the result. [`SledStore`] is the
+//! default on a node's own disk, [`MemoryStore`] serves tests and short-lived hierarchies.
+//!
+//! A store neither reads nor protects what it keeps: records are sealed before they come here.
+//!
+//! ```
+//! use claviger_store::{Batch, Expect, MemoryStore, Store, StoreError, Table};
+//!
+//! # fn main() -> Result<(), StoreError> {
+//! let store = MemoryStore::default();
+//! let create = || Batch::new().expect(Table::Svms, *b"vs0", Expect::Absent).put(Table::Svms, *b"vs0", *b"one");
+//! store.commit(create())?;
+//! assert!(matches!(store.commit(create()), Err(StoreError::Conflict { .. })));
+//! assert_eq!(store.get(Table::Svms, b"vs0")?.as_deref(), Some(&b"one"[..]));
+//! # Ok(())
+//! # }
+//! ```
+#![forbid(unsafe_code)]
+
+mod batch;
+#[cfg(feature = "conformance")]
+pub mod conformance;
+mod error;
+mod memory;
+mod sled_store;
+mod store;
+mod table;
+
+pub use batch::{Batch, Change, MAX_KEY_BYTES, MAX_OPERATIONS, MAX_RECORD_BYTES, Operations};
+pub use error::{OpenError, StoreError};
+pub use memory::MemoryStore;
+pub use sled_store::{SledOptions, SledStore};
+pub use store::{Entry, Expect, Expectation, Outcome, Replacement, Store};
+pub use table::Table;

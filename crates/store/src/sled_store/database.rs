@@ -1,0 +1,201 @@
+//! The calls into sled, and what must be around each of them.
+
+use std::convert::Infallible;
+use std::fs::File;
+use std::ops::Bound;
+use std::path::Path;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use super::fault::{Damage, Fault, guarded};
+use crate::{Change, Entry, Expect, Table};
+
+/// sled divides its log into segments of this size; fixed when a database is made.
+///
+/// What is larger than a quarter of a segment, sled writes to a file of its own, which nobody syncs. The largest thing
+/// that it writes is a leaf. It divides a leaf of more than 16 records when it next comes by, after one more may have
+/// been added, and 3 more may have come from a neighbour that it merged: 20 records of at most 32 KiB and their keys,
+/// 660 KB of 1 MB. An inner node, with some 320 keys, stays below 90 KB.
+pub(super) const SEGMENT_BYTES: u32 = 4 * 1024 * 1024;
+
+/// How far sled's log may run ahead of the last fdatasync, see [`Database::runs_ahead`].
+const MAX_AHEAD: i64 = SEGMENT_BYTES as i64 / 4;
+
+/// sled refuses less than a page per shard by panicking.
+const MIN_CACHE_BYTES: u64 = 1024 * 1024;
+
+/// sled's log, within its directory.
+pub(super) const LOG: &str = "db";
+
+/// An open sled database. Its one tree holds all tables: a key begins with the table's number.
+pub(super) struct Database {
+    db: sled::Db,
+    /// A handle of our own on sled's log, for fdatasync.
+    log: File,
+    /// The position in the log up to which it is durable.
+    synced: AtomicI64,
+    /// The last field, so that it is dropped last.
+    _attendant: Attendant,
+}
+
+impl Database {
+    /// Opens the database in `dir`, or makes one if there is none.
+    pub(super) fn open(dir: &Path, cache_bytes: u64) -> Result<Self, Fault> {
+        let db = guarded(|| {
+            sled::Config::new()
+                .path(dir)
+                .cache_capacity(cache_bytes.max(MIN_CACHE_BYTES))
+                .segment_size(SEGMENT_BYTES as usize)
+                .use_compression(false)
+                .flush_every_ms(None)
+                .open()
+        })?;
+        let attendant = Attendant::start(db.clone())?;
+        Ok(Self { synced: AtomicI64::new(position(&db)), db, log: File::open(dir.join(LOG))?, _attendant: attendant })
+    }
+
+    /// Whether sled found a database, rather than having made one.
+    pub(super) fn was_recovered(&self) -> bool {
+        self.db.was_recovered()
+    }
+
+    pub(super) fn get(&self, table: Table, key: &[u8]) -> Result<Option<sled::IVec>, Fault> {
+        guarded(|| self.db.get(whole_key(table, key)))
+    }
+
+    pub(super) fn scan(
+        &self,
+        table: Table,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Entry>, Fault> {
+        let prefix = whole_key(table, prefix);
+        let first = match after.map(|after| whole_key(table, after)) {
+            Some(after) if after >= prefix => Bound::Excluded(after),
+            _ => Bound::Included(prefix.clone()),
+        };
+        guarded(|| {
+            let mut entries = Vec::new();
+            // The end is found by looking, which spares computing what comes after the last key with the prefix.
+            for record in self.db.range((first, Bound::Unbounded)).take(limit) {
+                let (key, value) = record?;
+                match key.strip_prefix(&[table.number()]) {
+                    Some(within) if key.starts_with(&prefix) => {
+                        entries.push(Entry { key: within.to_vec(), value: value.to_vec() });
+                    }
+                    _ => break,
+                }
+            }
+            Ok(entries)
+        })
+    }
+
+    /// Makes the record `value` if it is as expected, and tells whether it was.
+    pub(super) fn replace(&self, table: Table, key: &[u8], expect: &Expect, value: &[u8]) -> Result<bool, Fault> {
+        let swapped = guarded(|| self.db.compare_and_swap(whole_key(table, key), expect.value(), Some(value)))?;
+        Ok(swapped.is_ok())
+    }
+
+    /// Applies the changes together: after a crash, all of them are there or none.
+    ///
+    /// A `sled::Batch` costs several times what its records do, so that it is used only where there is more than one.
+    /// sled writes a batch's end into a record before it; on recovery it stops at that record if the log is not whole up
+    /// to the end.
+    pub(super) fn apply(&self, changes: &[Change]) -> Result<(), Fault> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        guarded(|| {
+            if let [change] = changes {
+                let (table, key) = change.place();
+                let replaced = match change.value() {
+                    Some(value) => self.db.insert(whole_key(table, key), value),
+                    None => self.db.remove(whole_key(table, key)),
+                };
+                return replaced.map(drop);
+            }
+            let mut batch = sled::Batch::default();
+            for change in changes {
+                let (table, key) = change.place();
+                match change.value() {
+                    Some(value) => batch.insert(whole_key(table, key), value),
+                    None => batch.remove(whole_key(table, key)),
+                }
+            }
+            self.db.apply_batch(batch)
+        })
+    }
+
+    /// Makes durable what was applied before the call.
+    ///
+    /// sled's flush writes to the file and waits with sync_file_range(2), which, as its manual page says, flushes no
+    /// disk's write cache and no metadata: it is the fdatasync that makes it durable.
+    pub(super) fn sync(&self) -> Result<(), Fault> {
+        guarded(|| self.db.flush())?;
+        let written = position(&self.db);
+        self.log.sync_data()?;
+        self.synced.store(written, Ordering::Release);
+        Ok(())
+    }
+
+    /// Whether so much has been written since the last sync that there must be one before the next change.
+    ///
+    /// sled takes what it has written for durable, and writes over the old version of a record as soon as two segments
+    /// of log have followed the new one. Were the new one not durable by then, a power cut could take both.
+    pub(super) fn runs_ahead(&self) -> bool {
+        position(&self.db) - self.synced.load(Ordering::Acquire) > MAX_AHEAD
+    }
+}
+
+/// The position in the log up to which sled has written. The field and method are public but not documented; the
+/// dependency is pinned.
+fn position(db: &sled::Db) -> i64 {
+    db.context.pagecache.log.stable_offset()
+}
+
+fn whole_key(table: Table, key: &[u8]) -> Vec<u8> {
+    let mut whole = Vec::with_capacity(1 + key.len());
+    whole.push(table.number());
+    whole.extend_from_slice(key);
+    whole
+}
+
+/// A thread that holds a database for two reasons.
+///
+/// - When a write in the background fails, sled does not always wake who waits for it in `flush`. A call that comes
+///   later does, and this thread makes it.
+/// - The last to let go of a database writes and syncs, and panics where that fails. Here nobody minds.
+#[derive(Debug)]
+struct Attendant {
+    // Dropped, they end the thread.
+    running: Option<Sender<Infallible>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Attendant {
+    fn start(db: sled::Db) -> std::io::Result<Self> {
+        let (running, ended) = mpsc::channel::<Infallible>();
+        let attend = move || {
+            while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(Duration::from_secs(1)) {
+                if db.context.global_error().is_err() {
+                    // Wakes all who wait, and returns the error that is there already.
+                    drop(db.context.pagecache.log.make_stable(i64::MAX));
+                }
+            }
+        };
+        let thread = thread::Builder::new().name("claviger-sled".to_owned()).spawn(attend)?;
+        Ok(Self { running: Some(running), thread: Some(thread) })
+    }
+}
+
+impl Drop for Attendant {
+    fn drop(&mut self) {
+        drop(self.running.take());
+        if let Some(Err(_)) = self.thread.take().map(JoinHandle::join) {
+            tracing::error!(error = %Damage::Panicked(None), "closing the database failed; what was acknowledged is not affected");
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! One process at a time: an advisory lock (flock(2)) on a file of its own, which also says who holds it.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+/// Held until dropped, or until the process ends in whatever way.
+#[derive(Debug)]
+pub(super) struct Lock {
+    file: File,
+    names_us: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LockError {
+    #[error("the lock is held")]
+    Held { pid: Option<u32> },
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+impl Lock {
+    /// The one lock for writing. Makes the file if there is none.
+    pub(super) fn exclusive(path: &Path) -> Result<Self, LockError> {
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        let held = file.try_lock();
+        let mut lock = Self { file, names_us: false }.unless_held(held)?;
+        lock.file.set_len(0)?;
+        lock.file.write_all(std::process::id().to_string().as_bytes())?;
+        lock.names_us = true;
+        Ok(lock)
+    }
+
+    /// A lock for reading, which excludes the one for writing. Writes nothing, and needs the file to be there.
+    pub(super) fn shared(path: &Path) -> Result<Self, LockError> {
+        let file = File::open(path)?;
+        let held = file.try_lock_shared();
+        Self { file, names_us: false }.unless_held(held)
+    }
+
+    fn unless_held(self, held: Result<(), TryLockError>) -> Result<Self, LockError> {
+        match held {
+            Ok(()) => Ok(self),
+            Err(TryLockError::Error(error)) => Err(error.into()),
+            Err(TryLockError::WouldBlock) => {
+                // Only for the message: whatever stands there is a hint.
+                let mut text = String::new();
+                let read = (&self.file).take(16).read_to_string(&mut text);
+                Err(LockError::Held { pid: read.ok().and_then(|_| text.parse().ok()) })
+            }
+        }
+    }
+}
+
+impl Drop for Lock {
+    /// So that nobody is told of a process that has ended in good order.
+    fn drop(&mut self) {
+        if self.names_us
+            && let Err(error) = self.file.set_len(0)
+        {
+            tracing::debug!(%error, "the lock file keeps the number of a process that is done with it");
+        }
+    }
+}

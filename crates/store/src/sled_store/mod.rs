@@ -1,0 +1,317 @@
+//! The store on a node's own disk.
+
+mod database;
+mod fault;
+mod group;
+mod header;
+mod layout;
+mod lock;
+mod open;
+
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use tempfile::TempDir;
+
+use self::database::Database;
+use self::fault::{Fault, shared};
+use self::group::{GroupSync, NotDurable, Ticket};
+use self::layout::failed as io_failed;
+use self::lock::Lock;
+use crate::{Batch, Entry, Expectation, OpenError, Operations, Outcome, Replacement, Store, StoreError, Table};
+
+/// How many records `replace_each` replaces before it lets others have a turn: some 0.3 ms.
+const MAX_TURN: usize = 64;
+
+/// A store in a directory, on [sled](https://docs.rs/sled/0.34.7) 0.34.7.
+///
+/// The directory belongs to the store, and must be on a local file system. One process has it open at a time. Below it
+/// lie `lock`, `store.json` (what kind of store this is) and `sled/` (the database).
+///
+/// # Durability
+///
+/// sled's own `flush` survives the death of the process but not a power cut: it ends in `sync_file_range(2)`, which
+/// leaves data in the disk's cache. So each flush here is followed by an `fdatasync(2)` of the log, before anything is
+/// acknowledged. Commits that wait at the same time share one. Nothing runs in the background to write later what a
+/// caller takes for written.
+///
+/// # Concurrency
+///
+/// One lock gives every change its turn: whoever changes anything holds it alone, from looking at the first expectation
+/// or guard until the last change of the turn is applied, and no longer: flush and fdatasync happen outside. So between
+/// an expectation and the change that relies on it nothing else changes, and a guard that held when a turn of
+/// `replace_each` began holds for every record of that turn, except where the turn itself replaces the guard's record;
+/// then it is looked at again. A turn of `replace_each` is at most 64 records long. A scan holds the lock shared, so that
+/// it sees no half of a commit. A get takes no lock: sled applies a change of one record, and also a batch, atomically.
+///
+/// What is applied is visible before it is durable. Whoever relies on it comes later in sled's log, and so cannot
+/// survive a crash without it.
+///
+/// # When the disk or sled fails
+///
+/// sled asserts and unwraps where it meets what it did not expect, for instance in a damaged file. Every call into it
+/// catches panics, and returns [`StoreError::Damaged`] or [`OpenError::Damaged`] instead. That needs a process that
+/// unwinds: do not build it with `panic = "abort"`. The process's panic hook is called all the same, and the standard one
+/// prints sled's message; a library cannot take a hook's place for one call without racing with others.
+///
+/// After the first change, flush or fdatasync that fails, it is unknown what is durable, and the kernel does not report
+/// it again. So from then on every call returns [`StoreError::Failed`], reads too, until the store is opened anew.
+///
+/// sled protects what it writes with CRC-32. A record that is damaged in the part of the log before the last opening is
+/// noticed when it is read. Behind that, sled cannot tell damage from a write that a crash cut short: it then opens
+/// without what follows in the same segment of the log, and older versions of these records, or none, are what is read.
+/// Never are other bytes read than were once written under the key.
+///
+/// # Space and memory
+///
+/// sled's log is two to four times as large as the records in it, and is not compacted. `cache_bytes` bounds its cache;
+/// the process needs some 20 MB beside it.
+pub struct SledStore {
+    database: Database,
+    /// Gives every change its turn.
+    turn: RwLock<()>,
+    /// Also keeps the first failure, after which nothing is read or written.
+    group: GroupSync<Fault>,
+    access: Access,
+}
+
+/// Says how it is open, and nothing of what is in it.
+impl fmt::Debug for SledStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SledStore").field("access", &self.access).finish_non_exhaustive()
+    }
+}
+
+/// What a [`SledStore`] is opened with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SledOptions {
+    /// Memory for sled's cache, in bytes: by default 64 MiB; 16 to 64 MiB are typical, and less than 1 MiB counts as
+    /// 1 MiB.
+    pub cache_bytes: u64,
+    /// Bytes of the file system that must stay free, by default 64 MiB. Where fewer are, commits that put something, and
+    /// `replace_each`, are refused with [`StoreError::DiskFull`]; commits that only delete are not.
+    pub reserve_bytes: u64,
+}
+
+impl Default for SledOptions {
+    fn default() -> Self {
+        Self { cache_bytes: 64 * 1024 * 1024, reserve_bytes: 64 * 1024 * 1024 }
+    }
+}
+
+/// Declared behind the database in [`SledStore`], so that the lock is let go, or the copy removed, when that is closed.
+#[derive(Debug)]
+enum Access {
+    ReadWrite { dir: File, reserve_bytes: u64, _lock: Lock },
+    ReadOnly { _copy: TempDir },
+}
+
+impl SledStore {
+    /// Creates a store in `dir`. The directory is made if it is not there, for its owner alone; its parent must be there.
+    /// A creation that was interrupted can be repeated.
+    ///
+    /// # Errors
+    /// [`OpenError`], as each of its variants says. [`OpenError::Exists`] where there is a store.
+    pub fn create(dir: &Path, options: &SledOptions) -> Result<Self, OpenError> {
+        let lock = open::create(dir, options.cache_bytes)?;
+        Self::open_locked(dir, options, lock)
+    }
+
+    /// Opens the store in `dir`. Takes some 0.5 s per million records.
+    ///
+    /// # Errors
+    /// [`OpenError`], as each of its variants says. [`OpenError::Missing`] where there is no store.
+    pub fn open(dir: &Path, options: &SledOptions) -> Result<Self, OpenError> {
+        let lock = open::lock(dir)?;
+        Self::open_locked(dir, options, lock)
+    }
+
+    /// Opens a copy of the store in `dir`, for reading only. Nothing is written below `dir`: opening a sled database
+    /// writes to it, so this one is copied into a directory of its own below [`std::env::temp_dir`], which the value
+    /// removes when it is dropped. The store itself is locked while it is copied, and free again after that.
+    ///
+    /// # Errors
+    /// [`OpenError`], as each of its variants says.
+    pub fn open_copy(dir: &Path, options: &SledOptions) -> Result<Self, OpenError> {
+        let (database, copy) = open::open_copy(dir, options.cache_bytes)?;
+        Ok(Self::new(database, Access::ReadOnly { _copy: copy }))
+    }
+
+    fn open_locked(dir: &Path, options: &SledOptions, lock: Lock) -> Result<Self, OpenError> {
+        let database = open::open(dir, options.cache_bytes, &lock)?;
+        let reserve_bytes = options.reserve_bytes;
+        let dir = File::open(dir).map_err(io_failed("open", dir))?;
+        Ok(Self::new(database, Access::ReadWrite { dir, reserve_bytes, _lock: lock }))
+    }
+
+    fn new(database: Database, access: Access) -> Self {
+        Self { database, turn: RwLock::default(), group: GroupSync::new(), access }
+    }
+}
+
+impl Store for SledStore {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.unless_failed()?;
+        let record = self.database.get(table, key).map_err(|fault| self.error(fault))?;
+        Ok(record.map(|value| value.to_vec()))
+    }
+
+    fn scan(&self, table: Table, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        self.unless_failed()?;
+        let _shared = self.shared_turn();
+        self.database.scan(table, prefix, after, limit).map_err(|fault| self.error(fault))
+    }
+
+    fn commit(&self, batch: Batch) -> Result<(), StoreError> {
+        let Operations { expectations, changes } = batch.into_operations()?;
+        self.may_write()?;
+        if changes.iter().any(|change| change.value().is_some()) {
+            self.has_room()?;
+        }
+        self.keep_up()?;
+        let ticket = {
+            let _turn = self.own_turn();
+            if let Some(unmet) = self.first_unmet(&expectations)? {
+                return Err(StoreError::Conflict { table: unmet.table, key: unmet.key.clone() });
+            }
+            self.database.apply(&changes).map_err(|fault| self.fail(fault))?;
+            self.group.applied()
+        };
+        self.make_durable(ticket)
+    }
+
+    fn replace_each(
+        &self,
+        table: Table,
+        items: &[Replacement],
+        guard: &[Expectation],
+    ) -> Result<Vec<Outcome>, StoreError> {
+        items.iter().try_for_each(|item| item.fits(table))?;
+        self.may_write()?;
+        let mut outcomes = Vec::with_capacity(items.len());
+        while let Some(rest) = items.get(outcomes.len()..).filter(|rest| !rest.is_empty()) {
+            self.has_room()?;
+            self.keep_up()?;
+            self.take_turn(table, rest, guard, &mut outcomes)?;
+        }
+        self.make_durable(self.group.last())?;
+        Ok(outcomes)
+    }
+}
+
+impl SledStore {
+    /// One turn of `replace_each`: as many of `items` as a turn may take, and at least one.
+    fn take_turn(
+        &self,
+        table: Table,
+        items: &[Replacement],
+        guard: &[Expectation],
+        outcomes: &mut Vec<Outcome>,
+    ) -> Result<(), StoreError> {
+        let _turn = self.own_turn();
+        let mut guarded = self.first_unmet(guard)?.is_none();
+        for Replacement { key, expect, value } in items.iter().take(MAX_TURN) {
+            outcomes.push(match guarded {
+                false => Outcome::Refused,
+                true => match self.database.replace(table, key, expect, value).map_err(|fault| self.fail(fault))? {
+                    false => Outcome::Changed,
+                    true => Outcome::Replaced,
+                },
+            });
+            if guard.iter().any(|expectation| expectation.table == table && expectation.key == *key) {
+                guarded = self.first_unmet(guard)?.is_none();
+            }
+            if self.database.runs_ahead() {
+                break;
+            }
+        }
+        self.group.applied();
+        Ok(())
+    }
+
+    fn first_unmet<'a>(&self, expectations: &'a [Expectation]) -> Result<Option<&'a Expectation>, StoreError> {
+        for expectation in expectations {
+            let current = self.database.get(expectation.table, &expectation.key).map_err(|fault| self.error(fault))?;
+            if !expectation.expect.holds(current.as_deref()) {
+                return Ok(Some(expectation));
+            }
+        }
+        Ok(None)
+    }
+
+    fn make_durable(&self, ticket: Ticket) -> Result<(), StoreError> {
+        self.group.make_durable(ticket, || self.database.sync()).map_err(|error| match error {
+            NotDurable::Now(fault) => self.fail(fault),
+            NotDurable::Before(fault) => failed_before(fault),
+        })
+    }
+
+    /// Syncs if sled's log has run too far ahead of the last sync.
+    fn keep_up(&self) -> Result<(), StoreError> {
+        match self.database.runs_ahead() {
+            true => self.make_durable(self.group.applied()),
+            false => Ok(()),
+        }
+    }
+
+    fn may_write(&self) -> Result<(), StoreError> {
+        self.unless_failed()?;
+        match self.access {
+            Access::ReadWrite { .. } => Ok(()),
+            Access::ReadOnly { .. } => Err(StoreError::ReadOnly),
+        }
+    }
+
+    fn has_room(&self) -> Result<(), StoreError> {
+        match self.room() {
+            Some((free, reserve)) if free < reserve => Err(StoreError::DiskFull { free, reserve }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Free bytes, and how many must stay free. `None` if it cannot be told.
+    fn room(&self) -> Option<(u64, u64)> {
+        let Access::ReadWrite { dir, reserve_bytes, _lock } = &self.access else { return None };
+        let space = rustix::fs::fstatvfs(dir).ok()?;
+        Some((space.f_bavail.saturating_mul(space.f_frsize), *reserve_bytes))
+    }
+
+    fn unless_failed(&self) -> Result<(), StoreError> {
+        self.group.failure().map_or(Ok(()), |fault| Err(failed_before(fault.clone())))
+    }
+
+    /// Ends all use of the store: a change was begun, and it is not known what has become of it.
+    fn fail(&self, fault: Fault) -> StoreError {
+        let fault = self.group.fail(fault).clone();
+        tracing::error!(error = %fault.clone().cause(), "the store failed in a change and must be reopened");
+        self.error(fault)
+    }
+
+    fn error(&self, fault: Fault) -> StoreError {
+        match fault {
+            Fault::Damaged(cause) => StoreError::Damaged { source: Box::new(cause) },
+            Fault::Io(error) => match (error.kind(), self.room()) {
+                (io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded, Some((free, reserve))) => {
+                    StoreError::DiskFull { free, reserve }
+                }
+                _ => StoreError::Io(Arc::try_unwrap(error).unwrap_or_else(shared)),
+            },
+        }
+    }
+
+    // The locks hold no data, and sled's panics do not reach them.
+    fn own_turn(&self) -> RwLockWriteGuard<'_, ()> {
+        self.turn.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn shared_turn(&self) -> RwLockReadGuard<'_, ()> {
+        self.turn.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn failed_before(fault: Fault) -> StoreError {
+    StoreError::Failed { source: fault.cause() }
+}
