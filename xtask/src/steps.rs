@@ -270,6 +270,7 @@ mod tests {
         assert_eq!(toolchain_of("1.90", installed), Some("1.90.0-x86_64-unknown-linux-gnu"));
         assert_eq!(toolchain_of("1.90", "1.90-x86_64-unknown-linux-gnu\n"), Some("1.90-x86_64-unknown-linux-gnu"));
         assert_eq!(toolchain_of("1.91", installed), None);
+        assert_eq!(toolchain_of("1.9", "1.90.0-x86_64-unknown-linux-gnu\n"), None);
         assert_eq!(toolchain_of("1.90", ""), None);
     }
 

@@ -142,8 +142,9 @@ mod tests {
         assert_eq!(findings_in("a.rs", &format!("{full}{tests}")), Vec::<String>::new());
         let finding = "a.rs: 601 lines without tests, more than 600: split it";
         assert_eq!(findings_in("a.rs", &format!("fn f() {{}}\n{full}{tests}")), [finding]);
-        // A test-only item further up does not hide what follows it.
+        // What is for tests but further up hides nothing of what follows it.
         assert_eq!(findings_in("a.rs", &format!("#[cfg(test)]\n{full}")), [finding]);
+        assert_eq!(findings_in("a.rs", &format!("{tests}{full}{tests}")).len(), 1);
         assert_eq!(findings_in("a.md", &full.repeat(2)), Vec::<String>::new());
     }
 }

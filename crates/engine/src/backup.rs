@@ -19,8 +19,8 @@ use crate::keystores::KeystoreError;
 use crate::onboard;
 use crate::options::Options;
 use crate::records::{
-    Body, KekList, KeystoreRecord, NameRecord, NodeRecord, OnboardRecord, Read, RecordError, Scanned, SealRecord,
-    SvmRecord, V1,
+    Body, KekEntry, KekList, KeystoreRecord, NameRecord, NodeRecord, OnboardRecord, Read, RecordError, Scanned,
+    SealRecord, SvmRecord, V1,
 };
 use crate::verify::{Finding, unopened};
 
@@ -39,6 +39,21 @@ struct Hierarchy {
     svms: Vec<SvmRecord>,
     keystore: KeystoreRecord,
     keks: Vec<KekList>,
+}
+
+impl Hierarchy {
+    /// Whether the recovery of this backup puts such a record.
+    fn has(&self, table: Table, key: &[u8]) -> bool {
+        match table {
+            Table::Svms => self.svms.iter().any(|svm| svm.key() == key || NameRecord::key_of(&svm.name) == key),
+            Table::Keystores => self.keystore.key() == key,
+            Table::Keks => self.keks.iter().any(|list| {
+                let seals = |entry: &KekEntry| SealRecord::key_of(list.svm.into(), entry.kek_version);
+                list.key() == key || list.entries().any(|entry| seals(entry) == key)
+            }),
+            Table::Node | Table::Keys | Table::Jobs | Table::Certificates => false,
+        }
+    }
 }
 
 /// What became of the keys of a copied store.
@@ -96,6 +111,7 @@ impl Engine {
         let resumes = options.resume_jobs;
         let store = create_store(dir, &options)?;
         let mut core = Core::empty(Arc::new(store), Some(dir), options)?;
+        core.check_leftovers(Some(dir), |table, key| hierarchy.has(table, key))?;
         for svm in &hierarchy.svms {
             core.restore_svm(svm, hierarchy.keks.iter().find(|list| list.svm == svm.svm))?;
         }
@@ -104,7 +120,7 @@ impl Engine {
         let onboard = onboard::put_away(&core.arena, core.records.sealing(), id, common_criteria, &ckek, passphrase)?;
         core.restore_keystore(KeystoreRecord { onboard, ..hierarchy.keystore }, ckek)?;
         core.load_svms()?;
-        core.finish_creation(hierarchy.node)?;
+        core.finish_restore(hierarchy.node)?;
         Ok(Self::over(core, resumes))
     }
 

@@ -15,6 +15,7 @@ use uuid::Uuid;
 use crate::clock::Clock;
 use crate::error::{Advice, Blame, Fault};
 use crate::jobs::{JobError, Jobs};
+use crate::keys::PAGE;
 use crate::keystores::Keystore;
 use crate::live::{Keks, Live, LiveSvm};
 use crate::options::Options;
@@ -108,13 +109,15 @@ impl Engine {
     ) -> Result<Self, OpenEngineError> {
         let resumes = options.resume_jobs;
         let mut core = Core::empty(store, dir, options)?;
-        core.add_svm(admin, true).map_err(|error| match error {
+        core.check_leftovers(dir, |_, _| false)?;
+        // One commit: either the hierarchy is there with its admin SVM, or nothing is.
+        let node = NodeRecord { version: V1, hierarchy: Uuid::new_v4(), created: core.clock.now() };
+        let batch = core.put_node(Batch::new(), &node)?;
+        core.add_svm(admin, true, batch).map_err(|error| match error {
             SvmError::Records(error) => OpenEngineError::Records(error),
-            // The name of a creation that was interrupted before its last commit.
             _ => OpenEngineError::Exists { dir: dir.map(Path::to_owned) },
         })?;
-        let node = NodeRecord { version: V1, hierarchy: Uuid::new_v4(), created: core.clock.now() };
-        core.finish_creation(node)?;
+        core.node = Some(node);
         Ok(Self::over(core, resumes))
     }
 
@@ -172,7 +175,7 @@ impl Engine {
 }
 
 impl Core {
-    /// A core over a store that holds no hierarchy yet. [`Core::finish_creation`] makes it one.
+    /// A core over a store that holds no hierarchy yet.
     pub(crate) fn empty(store: Arc<dyn Store>, dir: Option<&Path>, options: Options) -> Result<Self, OpenEngineError> {
         if !store.scan(Table::Node, &[], None, 1)?.is_empty() {
             return Err(OpenEngineError::Exists { dir: dir.map(Path::to_owned) });
@@ -191,13 +194,37 @@ impl Core {
         })
     }
 
-    /// Commits the record whose presence says that the hierarchy is complete.
-    pub(crate) fn finish_creation(&mut self, node: NodeRecord) -> Result<(), OpenEngineError> {
-        let batch = Batch::new().expect(Table::Node, node.key(), Expect::Absent).put(
-            Table::Node,
-            node.key(),
-            self.records.seal(&node)?,
-        );
+    /// Refuses a store with records that an interrupted creation or recovery would not have left.
+    pub(crate) fn check_leftovers(
+        &self,
+        dir: Option<&Path>,
+        is_leftover: impl Fn(Table, &[u8]) -> bool,
+    ) -> Result<(), OpenEngineError> {
+        for table in [Table::Svms, Table::Keystores, Table::Keks, Table::Keys, Table::Jobs] {
+            let mut after: Option<Vec<u8>> = None;
+            loop {
+                let page = self.records.store().scan(table, &[], after.as_deref(), PAGE)?;
+                if page.iter().any(|entry| !is_leftover(table, &entry.key)) {
+                    return Err(OpenEngineError::Exists { dir: dir.map(Path::to_owned) });
+                }
+                match page.last() {
+                    Some(last) => after = Some(last.key.clone()),
+                    None => break,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds to `batch` the record whose presence says that the hierarchy is complete.
+    fn put_node(&self, batch: Batch, node: &NodeRecord) -> Result<Batch, RecordError> {
+        let raw = self.records.seal(node)?;
+        Ok(batch.expect(Table::Node, node.key(), Expect::Absent).put(Table::Node, node.key(), raw))
+    }
+
+    /// Commits that the hierarchy is complete.
+    pub(crate) fn finish_restore(&mut self, node: NodeRecord) -> Result<(), OpenEngineError> {
+        let batch = self.put_node(Batch::new(), &node)?;
         self.records.store().commit(batch)?;
         self.node = Some(node);
         Ok(())

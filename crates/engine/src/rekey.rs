@@ -55,6 +55,7 @@ impl Engine {
     }
 
     fn start_rekey(&self, svm: &LiveSvm, open: &OpenKeks) -> Result<Job, RekeyError> {
+        self.core.forget_old_jobs()?;
         let record = self.core.start_rekey(svm, open)?;
         tracing::info!(svm = %svm.id, job = %record.body.job, "rekey begins");
         Ok(self.jobs.run(&self.core, record)?)
@@ -140,9 +141,7 @@ pub(crate) fn end(core: &Core, old: &Read<JobRecord>, stop: Stop) -> Result<Read
                 let free = KekList { operation: None, ..list.body.clone() };
                 core.replace_keks(svm, list, free, batch, |list| crate::keks::with_list(&keks, list))?;
             }
-            Keks::None | Keks::Damaged | Keks::Open(_) | Keks::Closed { .. } => {
-                core.records.store().commit(batch)?
-            }
+            Keks::None | Keks::Damaged | Keks::Open(_) | Keks::Closed { .. } => core.records.store().commit(batch)?,
         },
         None => core.records.store().commit(batch)?,
     }

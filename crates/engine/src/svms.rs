@@ -122,7 +122,7 @@ impl Engine {
     /// # Errors
     /// [`SvmError::NameTaken`]; [`SvmError::Records`].
     pub fn create_svm(&self, name: &SvmName) -> Result<SvmInfo, SvmError> {
-        let svm = self.core.add_svm(name, false)?;
+        let svm = self.core.add_svm(name, false, Batch::new())?;
         tracing::info!(%name, id = %svm.id(), "SVM created");
         Ok(svm)
     }
@@ -201,12 +201,13 @@ impl Engine {
 }
 
 impl crate::engine::Core {
-    pub(crate) fn add_svm(&self, name: &SvmName, admin: bool) -> Result<SvmInfo, SvmError> {
+    /// Commits a new SVM with what else `batch` holds, and publishes it.
+    pub(crate) fn add_svm(&self, name: &SvmName, admin: bool, batch: Batch) -> Result<SvmInfo, SvmError> {
         let svm = SvmId::random();
         let record = SvmRecord { version: V1, svm: svm.uuid(), name: name.clone(), admin, created: self.clock.now() };
         let taken = NameRecord { version: V1, name: name.clone(), svm: svm.uuid() };
         let raw = self.records.seal(&record)?;
-        let batch = Batch::new()
+        let batch = batch
             .expect(Table::Svms, taken.key(), Expect::Absent)
             .expect(Table::Svms, record.key(), Expect::Absent)
             .put(Table::Svms, taken.key(), self.records.seal(&taken)?)

@@ -50,7 +50,7 @@ fn in_child(body: impl FnOnce() -> bool) -> End {
 /// A secret in each kind of memory that is to be had here.
 fn one_of_each_kind() -> Vec<SecretBytes> {
     let arena = Arena::new(&ArenaOptions { keys: 1, states: 0, ..OPTIONS }).unwrap();
-    let secrets = iter::from_fn(|| arena.bytes(32).ok()).map(|mut secret| {
+    let secrets = iter::from_fn(|| arena.bytes(32).ok()).take(3).map(|mut secret| {
         secret.expose_mut().fill(0xa5);
         secret
     });

@@ -9,6 +9,7 @@ use std::env;
 use std::error::Error as _;
 use std::io::{self, Write as _};
 use std::process::Command;
+use std::sync::Barrier;
 use std::thread;
 
 const fn options(keys: usize, accept: Protection) -> ArenaOptions {
@@ -171,13 +172,17 @@ fn threads_that_overflow_together_add_one_slab() {
     if strongest() == Unlocked {
         return not_tested("an overflow in several threads");
     }
-    let arena = Arena::new(&ArenaOptions { keys: 64, states: 0, accept: Unlocked }).unwrap();
-    let held: Vec<_> = thread::scope(|scope| {
-        let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| keys(&arena, 32))).collect();
-        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
-    });
-    assert_eq!(held.len(), 128);
-    assert_eq!(arena.usage().slabs.iter().map(|slab| slab.keys.used).collect::<Vec<_>>(), [64, 64]);
+    for _ in 0..50 {
+        let arena = Arena::new(&options(2, Unlocked)).unwrap();
+        let _held = keys(&arena, 2);
+        let start = Barrier::new(2);
+        let take = || {
+            start.wait();
+            arena.bytes(64).unwrap()
+        };
+        let _both = thread::scope(|scope| [scope.spawn(take), scope.spawn(take)].map(|thread| thread.join().unwrap()));
+        assert_eq!(arena.usage().slabs.iter().map(|slab| slab.keys.used).collect::<Vec<_>>(), [2, 2]);
+    }
 }
 
 #[test]

@@ -1,13 +1,14 @@
 //! The calls into sled, and what must be around each of them.
 
 use std::convert::Infallible;
-use std::fs::File;
+use std::fs::{File, TryLockError};
+use std::io;
 use std::ops::Bound;
 use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::fault::{Damage, Fault, guarded};
 use crate::{Change, Entry, Expect, Table};
@@ -25,6 +26,9 @@ const MAX_AHEAD: i64 = SEGMENT_BYTES as i64 / 4;
 
 /// sled refuses less than a page per shard by panicking.
 const MIN_CACHE_BYTES: u64 = 1024 * 1024;
+
+/// How long sled may take to let go of a database.
+const MAX_CLOSING: Duration = Duration::from_secs(5);
 
 /// sled's log, within its directory.
 pub(super) const LOG: &str = "db";
@@ -54,6 +58,23 @@ impl Database {
         })?;
         let attendant = Attendant::start(db.clone())?;
         Ok(Self { synced: AtomicI64::new(position(&db)), db, log: File::open(dir.join(LOG))?, _attendant: attendant })
+    }
+
+    /// Waits until no handle is left on the log in `dir`, and tells whether that came true in time.
+    ///
+    /// sled locks its log too. A database that was closed a moment ago may still have work under way in sled's threads,
+    /// and be locked until that is done.
+    pub(super) fn wait_until_closed(dir: &Path) -> io::Result<bool> {
+        let log = File::open(dir.join(LOG))?;
+        let until = Instant::now() + MAX_CLOSING;
+        loop {
+            match log.try_lock() {
+                Ok(()) => return Ok(true),
+                Err(TryLockError::Error(error)) => return Err(error),
+                Err(TryLockError::WouldBlock) if Instant::now() > until => return Ok(false),
+                Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(1)),
+            }
+        }
     }
 
     /// Whether sled found a database, rather than having made one.
@@ -150,6 +171,14 @@ impl Database {
     }
 }
 
+#[cfg(test)]
+impl Database {
+    /// Has the file of this handle synced instead of the log.
+    pub(super) fn sync_instead(&mut self, file: File) {
+        self.log = file;
+    }
+}
+
 /// The position in the log up to which sled has written. The field and method are public but not documented; the
 /// dependency is pinned.
 fn position(db: &sled::Db) -> i64 {
@@ -176,7 +205,7 @@ struct Attendant {
 }
 
 impl Attendant {
-    fn start(db: sled::Db) -> std::io::Result<Self> {
+    fn start(db: sled::Db) -> io::Result<Self> {
         let (running, ended) = mpsc::channel::<Infallible>();
         let attend = move || {
             while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(Duration::from_secs(1)) {
@@ -197,5 +226,66 @@ impl Drop for Attendant {
         if let Some(Err(_)) = self.thread.take().map(JoinHandle::join) {
             tracing::error!(error = %Damage::Panicked(None), "closing the database failed; what was acknowledged is not affected");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
+    use super::*;
+    use crate::MAX_RECORD_BYTES;
+
+    fn put(database: &Database, number: u32) {
+        let (key, value) = (number.to_be_bytes().to_vec(), vec![0; MAX_RECORD_BYTES]);
+        database.apply(&[Change::Put { table: Table::Keys, key, value }]).unwrap();
+    }
+
+    #[test]
+    fn what_is_synced_is_the_log() {
+        let dir = tempfile::tempdir().unwrap();
+        let database = Database::open(dir.path(), 0).unwrap();
+        let (synced, log) = (database.log.metadata().unwrap(), dir.path().join(LOG).metadata().unwrap());
+        assert_eq!((synced.dev(), synced.ino()), (log.dev(), log.ino()));
+    }
+
+    #[test]
+    fn a_sync_writes_all_that_was_applied() {
+        let dir = tempfile::tempdir().unwrap();
+        let database = Database::open(dir.path(), 0).unwrap();
+        for number in 0..3 {
+            put(&database, number);
+            let before = database.synced.load(Ordering::Acquire);
+            database.sync().unwrap();
+            let after = database.synced.load(Ordering::Acquire);
+            assert!(after - before > i64::try_from(MAX_RECORD_BYTES).unwrap(), "{before} to {after}");
+        }
+    }
+
+    #[test]
+    fn a_log_without_syncs_runs_ahead() {
+        let dir = tempfile::tempdir().unwrap();
+        let database = Database::open(dir.path(), 0).unwrap();
+        // sled writes in the background when a segment is full, so that it is not sure at which record it happens.
+        let count = (0..100_000).take_while(|number| {
+            put(&database, *number);
+            !database.runs_ahead()
+        });
+        assert!((64..99_999).contains(&count.count()));
+        database.sync().unwrap();
+        assert!(!database.runs_ahead());
+    }
+
+    #[test]
+    fn a_database_that_is_open_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(Database::open(dir.path(), 0).unwrap());
+        let held = File::open(dir.path().join(LOG)).unwrap();
+        held.lock().unwrap();
+        thread::scope(|scope| {
+            let closed = scope.spawn(|| Database::wait_until_closed(dir.path()).unwrap());
+            drop(held);
+            assert!(closed.join().unwrap());
+        });
     }
 }

@@ -191,36 +191,41 @@ impl Store for SledStore {
     ) -> Result<Vec<Outcome>, StoreError> {
         items.iter().try_for_each(|item| item.fits(table))?;
         self.may_write()?;
-        let mut outcomes = Vec::with_capacity(items.len());
+        let (mut outcomes, mut replaced) = (Vec::with_capacity(items.len()), None);
         while let Some(rest) = items.get(outcomes.len()..).filter(|rest| !rest.is_empty()) {
             self.has_room()?;
             self.keep_up()?;
-            self.take_turn(table, rest, guard, &mut outcomes)?;
+            replaced = self.take_turn(table, rest, guard, &mut outcomes)?.or(replaced);
         }
-        self.make_durable(self.group.last())?;
+        replaced.map_or(Ok(()), |last| self.make_durable(last))?;
         Ok(outcomes)
     }
 }
 
 impl SledStore {
-    /// One turn of `replace_each`: as many of `items` as a turn may take, and at least one.
+    /// One turn of `replace_each`: as many of `items` as a turn may take, and at least one. Returns what stands for the
+    /// last replacement, if there was one.
     fn take_turn(
         &self,
         table: Table,
         items: &[Replacement],
         guard: &[Expectation],
         outcomes: &mut Vec<Outcome>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Option<Ticket>, StoreError> {
+        let mut replaced = None;
         let _turn = self.own_turn();
         let mut guarded = self.first_unmet(guard)?.is_none();
         for Replacement { key, expect, value } in items.iter().take(MAX_TURN) {
-            outcomes.push(match guarded {
-                false => Outcome::Refused,
-                true => match self.database.replace(table, key, expect, value).map_err(|fault| self.fail(fault))? {
-                    false => Outcome::Changed,
-                    true => Outcome::Replaced,
-                },
-            });
+            if !guarded {
+                outcomes.push(Outcome::Refused);
+                continue;
+            }
+            if !self.database.replace(table, key, expect, value).map_err(|fault| self.fail(fault))? {
+                outcomes.push(Outcome::Changed);
+                continue;
+            }
+            outcomes.push(Outcome::Replaced);
+            replaced = Some(self.group.applied());
             if guard.iter().any(|expectation| expectation.table == table && expectation.key == *key) {
                 guarded = self.first_unmet(guard)?.is_none();
             }
@@ -228,8 +233,7 @@ impl SledStore {
                 break;
             }
         }
-        self.group.applied();
-        Ok(())
+        Ok(replaced)
     }
 
     fn first_unmet<'a>(&self, expectations: &'a [Expectation]) -> Result<Option<&'a Expectation>, StoreError> {
@@ -314,4 +318,87 @@ impl SledStore {
 
 fn failed_before(fault: Fault) -> StoreError {
     StoreError::Failed { source: fault.cause() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+    use crate::Expect;
+
+    const TABLE: Table = Table::Keys;
+
+    /// A store whose every fdatasync fails: the kernel refuses it for a device.
+    fn store_that_cannot_sync() -> (SledStore, TempDir) {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = SledStore::create(dir.path(), &SledOptions::default()).unwrap();
+        store.commit(Batch::new().put(TABLE, *b"before", *b"")).unwrap();
+        store.database.sync_instead(File::open("/dev/null").unwrap());
+        (store, dir)
+    }
+
+    fn failed(store: &SledStore) {
+        let answers = [
+            store.get(TABLE, b"before").map(drop),
+            store.scan(TABLE, b"", None, 1).map(drop),
+            store.commit(Batch::new().put(TABLE, *b"after", *b"")),
+            store.commit(Batch::new()),
+            store.replace_each(TABLE, &[], &[]).map(drop),
+        ];
+        for answer in answers {
+            let error = answer.unwrap_err();
+            assert!(matches!(error, StoreError::Failed { .. }), "{error:?}");
+            assert!(error.source().unwrap().to_string().contains("Invalid argument"), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_acknowledged_without_fdatasync() {
+        let put = || Batch::new().put(TABLE, *b"a", *b"1");
+        let replacement = Replacement { key: b"a".to_vec(), expect: Expect::Absent, value: b"1".to_vec() };
+        type Write<'a> = &'a dyn Fn(&SledStore) -> Result<(), StoreError>;
+        let writes: [Write<'_>; 5] = [
+            &|store| store.commit(put()),
+            &|store| store.commit(put().expect(TABLE, *b"a", Expect::Absent)),
+            &|store| store.commit(put().put(TABLE, *b"b", *b"1")),
+            &|store| store.commit(Batch::new().delete(TABLE, *b"before")),
+            &|store| store.replace_each(TABLE, &[replacement.clone()], &[]).map(drop),
+        ];
+        for write in writes {
+            let (store, _dir) = store_that_cannot_sync();
+            let error = write(&store).unwrap_err();
+            assert!(matches!(error, StoreError::Io(_)), "{error:?}");
+            failed(&store);
+        }
+    }
+
+    #[test]
+    fn a_conflict_is_no_failure() {
+        let (store, _dir) = store_that_cannot_sync();
+        let conflict = Batch::new().put(TABLE, *b"a", *b"").expect(TABLE, *b"before", Expect::Absent);
+        assert!(matches!(store.commit(conflict), Err(StoreError::Conflict { .. })));
+        assert_eq!(store.get(TABLE, b"before").unwrap().unwrap(), b"");
+    }
+
+    #[test]
+    fn of_many_commits_none_is_acknowledged_without_fdatasync() {
+        let (store, _dir) = store_that_cannot_sync();
+        std::thread::scope(|scope| {
+            for number in 0..8 {
+                let store = &store;
+                scope.spawn(move || store.commit(Batch::new().put(TABLE, [number], [])).unwrap_err());
+            }
+        });
+        failed(&store);
+    }
+
+    #[test]
+    fn debugging_tells_nothing_of_the_records() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = SledStore::create(dir.path(), &SledOptions::default()).unwrap();
+        store.commit(Batch::new().put(TABLE, *b"key", [201, 202, 203])).unwrap();
+        let text = format!("{store:?}");
+        assert!(text.starts_with("SledStore") && !text.contains("201, 202"), "{text}");
+    }
 }

@@ -59,6 +59,12 @@ pub(super) fn open(dir: &Path, cache_bytes: u64, _lock: &Lock) -> Result<Databas
     let layout = Layout::of(dir);
     check(layout)?;
     set_unfinished_snapshots_aside(layout)?;
+    match Database::wait_until_closed(&layout.database()) {
+        Ok(true) => {}
+        Ok(false) => return Err(OpenError::Locked { dir: dir.to_owned(), pid: None }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(damaged(layout, Damage::NoLog)),
+        Err(error) => return Err(failed("lock", &layout.database())(error)),
+    }
     let database = open_database(layout, &layout.database(), cache_bytes)?;
     // Opening has put a new snapshot in the place of the old one.
     sync_dir(&layout.database())?;
@@ -131,8 +137,11 @@ fn set_unfinished_snapshots_aside(layout: Layout<'_>) -> Result<(), OpenError> {
     let Some(copy) = copies.find(|copy| !copy.exists()) else { return Ok(()) };
     let new_copy = layout.new_database_copy();
     remove_tree(&new_copy)?;
-    copy_tree(&layout.database(), &new_copy)?;
-    sync_tree(&new_copy)?;
+    if let Err(error) = copy_tree(&layout.database(), &new_copy).and_then(|()| sync_tree(&new_copy)) {
+        // A part of a copy is of no use, and takes space that may be what is lacking.
+        remove_tree(&new_copy)?;
+        return Err(error);
+    }
     rename(&new_copy, &copy)?;
     sync_dir(layout.dir())?;
     for snapshot in &unfinished {
