@@ -5,23 +5,28 @@ mod text;
 use std::path::Path;
 use std::sync::Arc;
 
-use claviger_store::{Batch, Expect, OpenError as StoreOpenError, Outcome, Replacement, Store, StoreError, Table};
-use claviger_wrap::{Passphrase, SealCount};
+use claviger_secret::burned;
+use claviger_store::{
+    Batch, Entry, Expect, OpenError as StoreOpenError, Outcome, Replacement, Store, StoreError, Table,
+};
+use claviger_wrap::{Passphrase, SealCount, SvmId};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::{Core, Engine, OpenEngineError, create_store};
 use crate::error::{Advice, Blame, Fault};
 use crate::key_error::KeyError;
-use crate::key_record::parse_store_key;
-use crate::keys::PAGE;
+use crate::key_record::{KeyRecord, parse_store_key};
+use crate::keys::{PAGE, guard};
 use crate::keystores::KeystoreError;
+use crate::live::Keks;
 use crate::onboard;
 use crate::options::Options;
 use crate::records::{
-    Body, KekEntry, KekList, KeystoreRecord, NameRecord, NodeRecord, OnboardRecord, Read, RecordError, Scanned,
-    SealRecord, SvmRecord, V1,
+    Body, KekEntry, KekList, KeystoreRecord, NameRecord, NodeRecord, OnboardRecord, Operation, Read, RecordError,
+    Scanned, SealRecord, SvmRecord, V1,
 };
+use crate::rekey::stale;
 use crate::verify::{Finding, unopened};
 
 pub use text::BackupTextError;
@@ -135,23 +140,8 @@ impl Engine {
         let mut seen = 0;
         loop {
             let page = source.scan(Table::Keys, &[], after.as_deref(), PAGE)?;
-            let mut items = Vec::new();
-            for entry in &page {
-                match self.check_imported(&entry.key, &entry.value) {
-                    Ok(()) => items.push(Replacement {
-                        key: entry.key.clone(),
-                        expect: Expect::Absent,
-                        value: entry.value.clone(),
-                    }),
-                    Err(error) => import.findings.push(unopened(&entry.key, error)?),
-                }
-            }
-            let outcomes = self.core.records.store().replace_each(Table::Keys, &items, &[])?;
-            for (item, outcome) in items.iter().zip(outcomes) {
-                match outcome {
-                    Outcome::Replaced => import.imported += 1,
-                    Outcome::Changed | Outcome::Refused => self.count_present(item, &mut import)?,
-                }
+            for of_one_svm in page.chunk_by(|a, b| svm_part(&a.key) == svm_part(&b.key)) {
+                self.import_of_one_svm(of_one_svm, &mut import)?;
             }
             seen += page.len() as u64;
             progress(seen);
@@ -162,22 +152,74 @@ impl Engine {
         }
     }
 
-    fn check_imported(&self, key: &[u8], value: &[u8]) -> Result<(), KeyError> {
-        let layout = |source| KeyError::StoreKey { key: key.to_vec(), source };
-        let (svm, object) = parse_store_key(key).map_err(layout)?;
-        let keks = self.core.svm(svm)?.keks.load_full();
-        self.core.open_record(&keks, svm, object, value).map(|_| ())
-    }
-
-    fn count_present(&self, item: &Replacement, import: &mut Import) -> Result<(), RecordError> {
-        let there = self.core.records.store().get(Table::Keys, &item.key)?;
-        if there.as_ref() == Some(&item.value) {
-            import.present += 1;
-        } else if let Ok((_, object)) = parse_store_key(&item.key) {
-            import.findings.push(unopened(&item.key, KeyError::Exists { object })?);
+    fn import_of_one_svm(&self, entries: &[Entry], import: &mut Import) -> Result<(), RecordError> {
+        let svm = entries.first().and_then(|entry| svm_part(&entry.key)).map(|svm| SvmId::from_bytes(*svm));
+        let mut waiting: Vec<&Entry> = entries.iter().collect();
+        while !waiting.is_empty() {
+            let keks = svm.and_then(|svm| self.core.live.svm(svm)).map(|live| live.keks.load_full());
+            let mut taken = Vec::new();
+            let mut items = Vec::new();
+            for entry in waiting.drain(..) {
+                match self.take_over(keks.as_deref(), entry) {
+                    Ok(item) => {
+                        taken.push(entry);
+                        items.push(item);
+                    }
+                    Err(error) => import.findings.push(unopened(&entry.key, error)?),
+                }
+            }
+            let Some(Keks::Open(open)) = keks.as_deref() else { return Ok(()) };
+            let outcomes = self.core.records.store().replace_each(Table::Keys, &items, &[guard(open)])?;
+            for (entry, outcome) in taken.into_iter().zip(outcomes) {
+                match outcome {
+                    Outcome::Replaced => import.imported += 1,
+                    Outcome::Changed => self.count_present(entry, import)?,
+                    // A rekey came in between.
+                    Outcome::Refused => waiting.push(entry),
+                }
+            }
         }
         Ok(())
     }
+
+    /// A key that opens, as it may be put while the KEKs are these. As each new blob it is under the current KEK, so that a
+    /// rekey need not look for it before it drops the older one.
+    fn take_over(&self, keks: Option<&Keks>, entry: &Entry) -> Result<Replacement, KeyError> {
+        let layout = |source| KeyError::StoreKey { key: entry.key.clone(), source };
+        let (svm, object) = parse_store_key(&entry.key).map_err(layout)?;
+        let keks = keks.ok_or(KeyError::UnknownSvm { svm })?;
+        self.core.open_record(keks, svm, object, &entry.value)?;
+        let Keks::Open(open) = keks else { return Err(KeyError::NoKek { svm }) };
+        if open.list.body.operation == Some(Operation::Delete) {
+            return Err(KeyError::SvmBeingDeleted { svm });
+        }
+        let layout = |source| KeyError::Layout { object, source };
+        let record = KeyRecord::parse(svm, object, &entry.value).map_err(layout)?;
+        let mut nonces = self.core.nonces(svm, &open.current, stale(open, &record))?;
+        let value = burned(|burning| self.core.rewrap(burning, open, object, &record, &mut nonces))?;
+        Ok(Replacement { key: entry.key.clone(), expect: Expect::Absent, value })
+    }
+
+    /// Counts a key that is there already, if it is the same.
+    fn count_present(&self, entry: &Entry, import: &mut Import) -> Result<(), RecordError> {
+        let Ok((svm, object)) = parse_store_key(&entry.key) else { return Ok(()) };
+        let is_same = || -> Result<bool, KeyError> {
+            let keks = self.core.svm(svm)?.keks.load_full();
+            let imported = self.core.open_record(&keks, svm, object, &entry.value)?;
+            Ok(self.open_key(svm, object)?.ct_eq(&imported))
+        };
+        match is_same() {
+            Ok(true) => import.present += 1,
+            Ok(false) => import.findings.push(unopened(&entry.key, KeyError::Exists { object })?),
+            Err(error) => import.findings.push(unopened(&entry.key, error)?),
+        }
+        Ok(())
+    }
+}
+
+/// The SVM that a key record's key begins with.
+fn svm_part(key: &[u8]) -> Option<&[u8; 16]> {
+    key.first_chunk()
 }
 
 impl Core {

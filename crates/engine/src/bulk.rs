@@ -1,5 +1,6 @@
 //! Many keys at a time: a node boots with 100,000 volumes.
 
+use claviger_secret::{Burning, burned};
 use claviger_store::{Expect, Outcome, Replacement, Table};
 use claviger_wrap::{KeyAlgorithm, KeyPlace, KeyVersion, PlainKey, SvmId, SystemRandom};
 
@@ -64,8 +65,8 @@ impl Engine {
             for entry in &page {
                 let Ok((_, object)) = parse_store_key(&entry.key) else { continue };
                 let opened = match self.core.open_record(&keks, svm, object, &entry.value) {
-                    // A rekey has overtaken this page.
-                    Err(KeyError::NoSuchKek { .. }) => match self.open_key(svm, object) {
+                    // The first KEK was made, or a rekey has overtaken this page.
+                    Err(KeyError::NoSuchKek { .. } | KeyError::NoKek { .. }) => match self.open_key(svm, object) {
                         Err(KeyError::Missing { .. }) => continue,
                         opened => opened,
                     },
@@ -92,15 +93,17 @@ impl Core {
     ) -> Result<(), KeyError> {
         let open = done.iter().filter(|creation| creation.is_none()).count();
         let mut nonces = self.nonces(svm, &keks.current, open)?;
-        let mut items = Vec::with_capacity(open);
-        for (key, _) in chunk.iter().zip(done.iter()).filter(|(_, creation)| creation.is_none()) {
+        let mut sealed = |burning: &Burning, key: &NewKey| {
             let (key_type, object) = (key.object.key_type(), key.object.uuid().into());
             let place = KeyPlace { svm, key_type, object, version: KeyVersion::FIRST };
             let plain = PlainKey::generate(&self.arena, key.algorithm, &mut SystemRandom)?;
             let mut value = Vec::new();
-            seal(&keks.current, &plain, &place, &mut nonces, &mut value)?;
-            items.push(Replacement { key: store_key(svm, key.object).to_vec(), expect: Expect::Absent, value });
-        }
+            seal(burning, &keks.current, &plain, &place, &mut nonces, &mut value)?;
+            Ok(Replacement { key: store_key(svm, key.object).to_vec(), expect: Expect::Absent, value })
+        };
+        let waiting = chunk.iter().zip(done.iter()).filter(|(_, creation)| creation.is_none());
+        let items: Vec<_> =
+            burned(|burning| waiting.map(|(key, _)| sealed(burning, key)).collect::<Result<_, KeyError>>())?;
         let outcomes =
             self.records.store().replace_each(Table::Keys, &items, &[guard(keks)]).map_err(RecordError::Store)?;
         let waiting = done.iter_mut().filter(|creation| creation.is_none());

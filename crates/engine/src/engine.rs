@@ -239,7 +239,10 @@ impl Core {
         let records = Records::new(store, sealing);
         let node = match records.read::<NodeRecord>(NodeRecord::KEY) {
             Ok(node) => node.map(|node| node.body),
-            Err(RecordError::Sealed { source: UnsealError::OtherSealingKey, .. }) => {
+            // Where it opens other records, the sealing key is the right one, and this record is damaged.
+            Err(RecordError::Sealed { source: UnsealError::OtherSealingKey, .. })
+                if !records.scan::<SvmRecord>(SvmRecord::PREFIX)?.iter().any(|svm| svm.read.is_ok()) =>
+            {
                 return Err(OpenEngineError::OtherSealingKey);
             }
             Err(error @ RecordError::Store(_)) => return Err(error.into()),

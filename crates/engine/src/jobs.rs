@@ -221,6 +221,8 @@ impl Jobs {
         let core = core.clone();
         let thread = std::thread::Builder::new().name("claviger-job".to_owned()).spawn(move || {
             let end = end;
+            // It may have ended, in another thread, since the caller read it. From now on nobody else changes it.
+            let record = core.job_record(job).unwrap_or(record);
             let last = rekey::run(&core, &end.cell, record);
             let status = status_of(&last.phase).unwrap_or(JobStatus::Interrupted);
             end.cell.show(info_of(&last, status));

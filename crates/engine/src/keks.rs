@@ -185,6 +185,12 @@ impl Core {
 
     /// Makes the SVM's first KEK. Where another thread is faster, its KEK is used and this one is discarded.
     pub(crate) fn make_first_kek(&self, svm: &Arc<LiveSvm>) -> Result<(), KeyError> {
+        let has_keys = !self.scan_keys(svm.id.as_bytes(), None, 1)?.is_empty();
+        // A KEK is published before its first key is committed. A new one beside keys whose KEK is lost would be in the
+        // way of the record's return from a copy.
+        if has_keys && matches!(svm.keks.load().as_ref(), Keks::None) {
+            return Err(KeyError::NoKek { svm: svm.id });
+        }
         let record: Read<SvmRecord> =
             self.records.read(&SvmRecord::key_of(svm.id))?.ok_or(KeyError::UnknownSvm { svm: svm.id })?;
         let (kek, current) = self.make_kek(svm.id, KekVersion::FIRST)?;
@@ -247,7 +253,12 @@ impl Core {
         let raw = self.records.seal(&body)?;
         let batch =
             Batch::new().expect(Table::Keks, body.key(), old.unchanged()).put(Table::Keks, body.key(), raw.clone());
-        self.records.store().commit(batch).map_err(RecordError::Store)?;
+        match self.records.store().commit(batch) {
+            Ok(()) => {}
+            // Nobody else writes it: a rekey has dropped the KEK.
+            Err(StoreError::Conflict { .. }) => return Err(KeyError::KeksChanged { svm }),
+            Err(error) => return Err(RecordError::from(error).into()),
+        }
         live.kek.seals().raise(reserved);
         *reservation = Some(Read { body, raw });
         Ok(())
@@ -271,5 +282,63 @@ pub(crate) fn with_list(keks: &Keks, list: Read<KekList>) -> Keks {
         Keks::Closed { why, .. } => Keks::Closed { list, why: *why },
         // A record that has just been replaced was there and opened.
         Keks::None | Keks::Damaged => Keks::Closed { list, why: Closed::NoKeystore },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use claviger_secret::{Arena, ArenaOptions, Protection};
+    use claviger_store::{MemoryStore, Store};
+    use claviger_wrap::KeyAlgorithm;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::key_record::ObjectRef;
+    use crate::keystores::OnboardMode;
+    use crate::options::{KeyMemory, Options, SealingSource};
+
+    fn options(arena: &Arena) -> Options {
+        let mut key = arena.bytes(Key256::LEN).unwrap();
+        key.expose_mut().fill(7);
+        Options {
+            memory: KeyMemory::Shared(arena.clone()),
+            sealing: SealingSource::Provided(Key256::new(key).unwrap()),
+            ..Options::default()
+        }
+    }
+
+    #[test]
+    fn a_kek_that_has_made_all_its_seals_makes_no_more_and_a_rekey_helps() {
+        let arena = Arena::new(&ArenaOptions { keys: 64, states: 32, accept: Protection::Unlocked }).unwrap();
+        let store = Arc::new(MemoryStore::default());
+        let engine = Engine::create_on(store.clone(), &"cluster1".parse().unwrap(), options(&arena)).unwrap();
+        let passphrase = engine.passphrase(b"a passphrase of more than thirty-two characters").unwrap();
+        engine.create_onboard(OnboardMode::Unattended, &passphrase).unwrap();
+        let svm = engine.create_svm(&"vs0".parse().unwrap()).unwrap().id();
+        let create = |engine: &Engine, number| {
+            engine.create_key(svm, ObjectRef::Volume(Uuid::from_u128(number)), KeyAlgorithm::XtsAes256).map(drop)
+        };
+        create(&engine, 1).unwrap();
+
+        // Two seals are left. What is reserved at a start counts as used.
+        let spent =
+            SealRecord { version: V1, svm: svm.uuid(), kek_version: KekVersion::FIRST, reserved: SealCount::LIMIT - 2 };
+        let raw = engine.core.records.seal(&spent).unwrap();
+        store.commit(Batch::new().put(Table::Keks, spent.key(), raw)).unwrap();
+        drop(engine);
+        let engine = Engine::open_on(store.clone(), options(&arena)).unwrap();
+        create(&engine, 2).unwrap();
+        create(&engine, 3).unwrap();
+        assert!(matches!(create(&engine, 4), Err(KeyError::SealsExhausted { .. })));
+        let object = ObjectRef::Volume(Uuid::from_u128(1));
+        assert!(matches!(engine.begin_rotation(svm, object), Err(KeyError::SealsExhausted { .. })));
+        assert!(matches!(engine.open_key(svm, object), Ok(_)));
+        drop(engine);
+
+        let engine = Engine::open_on(store, options(&arena)).unwrap();
+        assert!(matches!(create(&engine, 4), Err(KeyError::SealsExhausted { .. })));
+        engine.rekey_internal(svm).unwrap().wait().unwrap();
+        create(&engine, 4).unwrap();
+        assert_eq!(engine.verify(|_| ()).unwrap().findings, []);
     }
 }

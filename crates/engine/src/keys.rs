@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use claviger_secret::{Burning, burned};
 use claviger_store::{Batch, Entry, Expect, Expectation, StoreError, Table};
 use claviger_wrap::{
     KekVersion, KeyAlgorithm, KeyBlob, KeyPlace, KeyType, KeyVersion, Nonces, OpenError, PlainKey, SvmId, SystemRandom,
@@ -69,6 +70,17 @@ impl OpenKey {
             Self::Current(key) | Self::Rotating { new: key, .. } => key,
         }
     }
+
+    /// Whether both are the same keys, each compared in constant time.
+    pub(crate) fn ct_eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Current(key), Self::Current(other)) => key.ct_eq(other),
+            (Self::Rotating { old, new }, Self::Rotating { old: other_old, new: other_new }) => {
+                old.ct_eq(other_old) && new.ct_eq(other_new)
+            }
+            (Self::Current(_), Self::Rotating { .. }) | (Self::Rotating { .. }, Self::Current(_)) => false,
+        }
+    }
 }
 
 /// What a key record says of itself, without opening it.
@@ -105,9 +117,12 @@ impl Engine {
         self.core.with_kek(&live, |keks| {
             let mut blob = Vec::new();
             let mut nonces = self.core.nonces(svm, &keks.current, 1)?;
-            seal(&keks.current, &plain, &place, &mut nonces, &mut blob)?;
+            burned(|burning| seal(burning, &keks.current, &plain, &place, &mut nonces, &mut blob))?;
             let batch = Batch::new().expect(Table::Keys, key, Expect::Absent).put(Table::Keys, key, blob);
-            self.core.commit_under(keks, batch, || KeyError::Exists { object })
+            match self.core.commit_under(keks, batch)? {
+                Committed::Done => Ok(()),
+                Committed::RecordChanged => Err(KeyError::Exists { object }),
+            }
         })?;
         Ok(Key { version: KeyVersion::FIRST, plain })
     }
@@ -124,8 +139,8 @@ impl Engine {
             let keks = live.keks.load();
             let raw = self.core.read_key(&key, object)?;
             match self.core.open_record(&keks, svm, object, &raw) {
-                // A rekey may have replaced the blob or the KEKs between the two reads.
-                Err(KeyError::NoSuchKek { .. }) if live.changed_since(&keks) => {}
+                // The first KEK may have been made, or a rekey have replaced the blob or the KEKs, between the two reads.
+                Err(KeyError::NoSuchKek { .. } | KeyError::NoKek { .. }) if live.changed_since(&keks) => {}
                 Err(KeyError::NoSuchKek { .. }) if self.core.read_key(&key, object)? != raw => {}
                 result => return result,
             }
@@ -156,7 +171,7 @@ impl Engine {
         self.core.svm(svm)?;
         let after = after.map(|object| store_key(svm, object));
         let page = self.core.scan_keys(svm.as_bytes(), after.as_ref().map(<[u8; KEY_LEN]>::as_slice), limit)?;
-        Ok(page.iter().map(|entry| info_of(entry)).collect())
+        Ok(page.iter().map(info_of).collect())
     }
 
     /// How many keys the SVM has, by type. It reads every record's key.
@@ -221,7 +236,8 @@ impl Core {
                     }
                 }
                 Keks::Open(open) => match work(open) {
-                    Err(KeyError::KeksChanged { .. }) if svm.changed_since(&keks) => {}
+                    // The KEKs, or the blob that was read after them, are of a rekey that came in between.
+                    Err(KeyError::KeksChanged { .. } | KeyError::NoSuchKek { .. }) if svm.changed_since(&keks) => {}
                     result => return result,
                 },
             }
@@ -229,19 +245,14 @@ impl Core {
     }
 
     /// Commits `batch` on the expectation that the KEKs are those that it was sealed under.
-    pub(crate) fn commit_under(
-        &self,
-        keks: &OpenKeks,
-        batch: Batch,
-        conflict: impl FnOnce() -> KeyError,
-    ) -> Result<(), KeyError> {
+    pub(crate) fn commit_under(&self, keks: &OpenKeks, batch: Batch) -> Result<Committed, KeyError> {
         let guard = guard(keks);
         match self.records.store().commit(batch.expect(guard.table, guard.key, guard.expect)) {
-            Ok(()) => Ok(()),
+            Ok(()) => Ok(Committed::Done),
             Err(StoreError::Conflict { table: Table::Keks, .. }) => {
                 Err(KeyError::KeksChanged { svm: keks.list.body.svm.into() })
             }
-            Err(StoreError::Conflict { .. }) => Err(conflict()),
+            Err(StoreError::Conflict { .. }) => Ok(Committed::RecordChanged),
             Err(error) => Err(RecordError::from(error).into()),
         }
     }
@@ -292,26 +303,43 @@ impl Core {
         };
         let layout = |source| KeyError::Layout { object, source };
         match KeyRecord::parse(svm, object, raw).map_err(layout)? {
-            KeyRecord::Current(blob) => Ok(OpenKey::Current(self.open_blob(open, object, &blob)?)),
-            KeyRecord::Rotating { old, new } => Ok(OpenKey::Rotating {
-                old: self.open_blob(open, object, &old)?,
-                new: self.open_blob(open, object, &new)?,
+            KeyRecord::Current(blob) => {
+                Ok(OpenKey::Current(burned(|burning| self.open_blob(burning, open, object, &blob))?))
+            }
+            KeyRecord::Rotating { old, new } => burned(|burning| {
+                Ok(OpenKey::Rotating {
+                    old: self.open_blob(burning, open, object, &old)?,
+                    new: self.open_blob(burning, open, object, &new)?,
+                })
             }),
         }
     }
 
     /// Opens one blob whose place has been checked.
-    pub(crate) fn open_blob(&self, keks: &OpenKeks, object: ObjectRef, blob: &KeyBlob<'_>) -> Result<Key, KeyError> {
+    pub(crate) fn open_blob(
+        &self,
+        burning: &Burning,
+        keks: &OpenKeks,
+        object: ObjectRef,
+        blob: &KeyBlob<'_>,
+    ) -> Result<Key, KeyError> {
         let header = blob.header();
         let no_such_kek = || KeyError::NoSuchKek { object, version: header.kek_version, id: header.kek_id };
         let live = keks.by_id(header.kek_id).ok_or_else(no_such_kek)?;
-        match live.kek.open(&self.arena, blob, &header.place) {
+        match live.kek.open_among(burning, &self.arena, blob, &header.place) {
             Ok(plain) => Ok(Key { version: header.place.version, plain }),
             Err(OpenError::Arena(full)) => Err(full.into()),
             Err(OpenError::OtherKek { .. }) => Err(no_such_kek()),
             Err(_) => Err(KeyError::Damaged { object }),
         }
     }
+}
+
+/// What became of a commit under a KEK.
+pub(crate) enum Committed {
+    Done,
+    /// The key's record was not as expected. Nothing was changed.
+    RecordChanged,
 }
 
 /// Records read at a time.
@@ -323,6 +351,7 @@ pub(crate) fn guard(keks: &OpenKeks) -> Expectation {
 }
 
 pub(crate) fn seal(
+    burning: &Burning,
     live: &LiveKek,
     plain: &PlainKey,
     place: &KeyPlace,
@@ -330,7 +359,7 @@ pub(crate) fn seal(
     out: &mut Vec<u8>,
 ) -> Result<(), KeyError> {
     let nonce = nonces.take().map_err(|_| KeyError::SealsExhausted { svm: place.svm })?;
-    live.kek.seal(plain, place, nonce, out).map_err(|_| KeyError::Sealing)
+    live.kek.seal_among(burning, plain, place, nonce, out).map_err(|_| KeyError::Sealing)
 }
 
 impl Key {

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::engine::{Core, Engine};
 use crate::error::{Advice, Blame, Fault};
 use crate::jobs::JobError;
-use crate::keeper::Keeper;
+use crate::keeper::{Keeper, KeeperError};
 use crate::key_error::KeyError;
 use crate::live::Closed;
 use crate::onboard::{self, OnboardKeeper};
@@ -154,7 +154,7 @@ enum State {
     None,
     /// Its record does not open.
     Damaged,
-    Present(Present),
+    Present(Box<Present>),
 }
 
 #[derive(Clone)]
@@ -184,7 +184,7 @@ impl Keystore {
                     tracing::error!(%error, "the keystore does not open unattended");
                     None
                 });
-                State::Present(Present { record, keeper: keeper.map(Arc::new) })
+                State::Present(Box::new(Present { record, keeper: keeper.map(Arc::new) }))
             }
         };
         Ok(Self { state: ArcSwap::from_pointee(state), changing: Mutex::new(()) })
@@ -198,12 +198,12 @@ impl Keystore {
         match self.state.load().as_ref() {
             State::None => Err(KeystoreError::None),
             State::Damaged => Err(KeystoreError::DamagedRecord),
-            State::Present(present) => Ok(present.clone()),
+            State::Present(present) => Ok(Present::clone(present)),
         }
     }
 
     fn publish(&self, record: Read<KeystoreRecord>, keeper: Option<Arc<OnboardKeeper>>) {
-        self.state.store(Arc::new(State::Present(Present { record, keeper })));
+        self.state.store(Arc::new(State::Present(Box::new(Present { record, keeper }))));
     }
 }
 
@@ -226,16 +226,20 @@ impl Core {
                 let keeper = present.keeper.clone().ok_or(Closed::Locked)?;
                 Ok(keeper)
             }
-            State::Present(_) | State::None | State::Damaged => Err(Closed::NoKeystore),
+            State::Damaged => Err(Closed::Damaged),
+            State::Present(_) | State::None => Err(Closed::NoKeystore),
         }
     }
 
     /// The keeper of the cluster's keystore, which keeps the KEKs of SVMs without a keystore of their own.
     pub(crate) fn cluster_keeper(&self) -> Result<(Uuid, Arc<dyn Keeper>), KeyError> {
         match self.keystore.state.load().as_ref() {
-            State::Present(Present { record, keeper: Some(keeper) }) => Ok((record.body.keystore, keeper.clone())),
-            State::Present(_) => Err(KeyError::KeystoreLocked),
-            State::None | State::Damaged => Err(KeyError::NoKeystore),
+            State::Present(present) => match &present.keeper {
+                Some(keeper) => Ok((present.record.body.keystore, keeper.clone())),
+                None => Err(KeyError::KeystoreLocked),
+            },
+            State::None => Err(KeyError::NoKeystore),
+            State::Damaged => Err(KeeperError::Damaged.into()),
         }
     }
 
@@ -297,17 +301,11 @@ impl Core {
             record,
             OnboardRecord { attempts: Some(Attempts { failed, last: now }), ..onboard.clone() },
         )?;
-        match onboard::by_passphrase(&self.arena, onboard, passphrase) {
-            Ok(ckek) => {
-                let cleared = OnboardRecord { attempts: None, ..onboard.clone() };
-                Ok((ckek, self.replace_keystore(&counted, cleared)?))
-            }
-            Err(error) => {
-                let keeper = self.keystore.present().ok().and_then(|present| present.keeper);
-                self.keystore.publish(counted, keeper);
-                Err(error)
-            }
-        }
+        let keeper = self.keystore.present().ok().and_then(|present| present.keeper);
+        self.keystore.publish(counted.clone(), keeper);
+        let ckek = onboard::by_passphrase(&self.arena, onboard, passphrase)?;
+        let cleared = OnboardRecord { attempts: None, ..onboard.clone() };
+        Ok((ckek, self.replace_keystore(&counted, cleared)?))
     }
 }
 
@@ -382,5 +380,106 @@ impl Blame for KeystoreError {
             Self::Random(_) | Self::Generate(_) => (Fault::Node, Advice::Retry),
             Self::Records(error) => error.blame(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicI64;
+
+    use claviger_secret::{ArenaOptions, Protection};
+    use claviger_store::MemoryStore;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::options::{KeyMemory, Options, SealingSource};
+
+    const RIGHT: &[u8] = b"the right passphrase, with more than the sixty-four characters it must have";
+    const WRONG: &[u8] = b"the wrong passphrase, with more than the sixty-four characters it must have";
+
+    struct Node {
+        store: Arc<MemoryStore>,
+        arena: Arena,
+        engine: Engine,
+    }
+
+    impl Node {
+        fn new() -> Self {
+            let arena = Arena::new(&ArenaOptions { keys: 64, states: 32, accept: Protection::Unlocked }).unwrap();
+            let store = Arc::new(MemoryStore::default());
+            let admin = "cluster1".parse().unwrap();
+            let engine = Engine::create_on(store.clone(), &admin, options(&arena)).unwrap();
+            engine.create_onboard(OnboardMode::CommonCriteria, &engine.passphrase(RIGHT).unwrap()).unwrap();
+            let mut node = Self { store, arena, engine };
+            node.reopen(0);
+            node
+        }
+
+        fn reopen(&mut self, now: i64) {
+            self.engine = Engine::open_on(self.store.clone(), options(&self.arena)).unwrap();
+            self.at(now);
+        }
+
+        fn at(&mut self, now: i64) {
+            Arc::get_mut(&mut self.engine.core).unwrap().clock = Clock::Manual(AtomicI64::new(now));
+        }
+
+        fn unlock(&self, passphrase: &[u8]) -> Result<(), KeystoreError> {
+            self.engine.unlock(&self.engine.passphrase(passphrase).unwrap())
+        }
+
+        /// The wait that is asked for, in seconds.
+        fn wait(&self) -> u64 {
+            match self.unlock(RIGHT) {
+                Err(KeystoreError::TooSoon { wait }) => wait.as_secs(),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    fn options(arena: &Arena) -> Options {
+        let mut key = arena.bytes(Key256::LEN).unwrap();
+        key.expose_mut().fill(7);
+        Options {
+            memory: KeyMemory::Shared(arena.clone()),
+            sealing: SealingSource::Provided(Key256::new(key).unwrap()),
+            ..Options::default()
+        }
+    }
+
+    #[test]
+    fn wrong_passphrases_cost_growing_waits_that_a_restart_does_not_shorten() {
+        let mut node = Node::new();
+        let mut now = 1_000;
+        node.at(now);
+        for wait in [1, 2, 4] {
+            assert!(matches!(node.unlock(WRONG), Err(KeystoreError::WrongPassphrase)));
+            assert_eq!(node.wait(), wait);
+            node.reopen(now);
+            assert_eq!(node.wait(), wait);
+            now += i64::try_from(wait).unwrap() - 1;
+            node.at(now);
+            assert_eq!(node.wait(), 1);
+            now += 1;
+            node.at(now);
+        }
+        // A clock that was set back does not open a door, and does not close it for longer than the whole wait.
+        assert!(matches!(node.unlock(WRONG), Err(KeystoreError::WrongPassphrase)));
+        node.at(now - 100_000);
+        assert_eq!(node.wait(), 8);
+        node.at(now + 8);
+        node.unlock(RIGHT).unwrap();
+        // The right one ends the row.
+        assert!(matches!(node.unlock(WRONG), Err(KeystoreError::WrongPassphrase)));
+        assert_eq!(node.wait(), 1);
+        assert!(!node.engine.keystore().unwrap().locked);
+    }
+
+    #[test]
+    fn no_wait_is_longer_than_a_quarter_of_an_hour() {
+        let now = Timestamp::from_second(1_000).unwrap();
+        let waits = [1, 10, 11, 40, u32::MAX].map(|failed| remaining_wait(Some(Attempts { failed, last: now }), now));
+        assert_eq!(waits.map(|wait| wait.as_secs()), [1, 512, 900, 900, 900]);
+        assert_eq!(remaining_wait(None, now), Duration::ZERO);
     }
 }

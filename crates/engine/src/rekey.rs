@@ -7,8 +7,9 @@
 
 use std::sync::Arc;
 
+use claviger_secret::{Burning, burned};
 use claviger_store::{Batch, Entry, Expect, Outcome, Replacement, Table};
-use claviger_wrap::{KeyBlob, SvmId, VersionExhausted};
+use claviger_wrap::{KeyBlob, Nonces, SvmId, VersionExhausted};
 use uuid::Uuid;
 
 use crate::engine::{Core, Engine};
@@ -35,22 +36,29 @@ impl Engine {
     /// [`RekeyError`]; nothing has changed then.
     pub fn rekey_internal(&self, svm: SvmId) -> Result<Job, RekeyError> {
         let live = self.core.svm(svm)?;
-        let keks = live.keks.load_full();
-        let open = match keks.as_ref() {
-            Keks::None => return Err(RekeyError::NoKeys { svm }),
-            Keks::Closed { why, .. } => return Err(closed(svm, *why).into()),
-            Keks::Damaged => return Err(closed(svm, Closed::Damaged).into()),
-            Keks::Open(open) => open,
-        };
-        match open.list.body.operation {
-            Some(Operation::Delete) => Err(KeyError::SvmBeingDeleted { svm }.into()),
-            Some(Operation::Rekey { job }) => match self.core.records.read::<JobRecord>(job.as_bytes()) {
-                Ok(Some(record)) => Ok(self.jobs.run(&self.core, record)?),
-                Err(error @ RecordError::Store(_)) => Err(error.into()),
-                // The job's record is lost. What it says can be told from the KEKs: a new job goes on.
-                Ok(None) | Err(_) => self.start_rekey(&live, open),
-            },
-            None => self.start_rekey(&live, open),
+        loop {
+            let keks = live.keks.load_full();
+            let open = match keks.as_ref() {
+                Keks::None => return Err(RekeyError::NoKeys { svm }),
+                Keks::Closed { why, .. } => return Err(closed(svm, *why).into()),
+                Keks::Damaged => return Err(closed(svm, Closed::Damaged).into()),
+                Keks::Open(open) => open,
+            };
+            let started = match open.list.body.operation {
+                Some(Operation::Delete) => Err(KeyError::SvmBeingDeleted { svm }.into()),
+                Some(Operation::Rekey { job }) => match self.core.records.read::<JobRecord>(job.as_bytes()) {
+                    Ok(Some(record)) => Ok(self.jobs.run(&self.core, record)?),
+                    Err(error @ RecordError::Store(_)) => Err(error.into()),
+                    // The job's record is lost. What it says can be told from the KEKs: a new job goes on.
+                    Ok(None) | Err(_) => self.start_rekey(&live, open),
+                },
+                None => self.start_rekey(&live, open),
+            };
+            match started {
+                // Another thread has begun a rekey: both get its job.
+                Err(RekeyError::Key(KeyError::KeksChanged { .. })) if live.changed_since(&keks) => {}
+                started => return started,
+            }
         }
     }
 
@@ -88,6 +96,30 @@ impl Core {
         self.replace_keks(svm, &open.list, list, batch, |list| Keks::Open(OpenKeks { list, ..open.clone() }))
             .map_err(|error| busy(error, svm.id))?;
         Ok(record)
+    }
+}
+
+impl Core {
+    /// The record with all its blobs under the current KEK. Takes a nonce for each that was not.
+    pub(crate) fn rewrap(
+        &self,
+        burning: &Burning,
+        open: &OpenKeks,
+        object: ObjectRef,
+        record: &KeyRecord<'_>,
+        nonces: &mut Nonces,
+    ) -> Result<Vec<u8>, KeyError> {
+        let mut value = Vec::new();
+        for blob in record.blobs() {
+            match is_under(open, blob) {
+                true => value.extend_from_slice(blob.as_bytes()),
+                false => {
+                    let key = self.open_blob(burning, open, object, blob)?;
+                    seal(burning, &open.current, key.plain(), &blob.header().place, nonces, &mut value)?;
+                }
+            }
+        }
+        Ok(value)
     }
 }
 
@@ -171,12 +203,14 @@ struct Rekey<'a> {
 impl Rekey<'_> {
     fn steps(&mut self) -> Result<(), Halted> {
         loop {
-            self.check_halt()?;
-            match self.record.body.phase.clone() {
-                Phase::Running { step: RekeyStep::Make } => self.make()?,
-                Phase::Running { step: RekeyStep::Rewrap { cursor } } => self.rewrap(cursor)?,
-                Phase::Running { step: RekeyStep::Discard { kept } } => self.discard(&kept)?,
-                Phase::Ended { .. } => return Ok(()),
+            match (self.record.body.phase.clone(), self.cell.halt()) {
+                (Phase::Ended { .. }, _) => return Ok(()),
+                (_, Some(Halt::Close)) => return Err(Halted::Close),
+                // The old KEK is dropped already: there is nothing left that could be cancelled.
+                (Phase::Running { step: RekeyStep::Discard { kept } }, _) => self.discard(&kept)?,
+                (_, Some(Halt::Cancel)) => return Err(Halted::Cancel),
+                (Phase::Running { step: RekeyStep::Make }, None) => self.make()?,
+                (Phase::Running { step: RekeyStep::Rewrap { cursor } }, None) => self.rewrap(cursor)?,
             }
         }
     }
@@ -264,38 +298,28 @@ impl Rekey<'_> {
 
     /// The records of a page that are not under the current KEK yet, re-wrapped.
     fn rewrapped(&self, open: &OpenKeks, page: &[Entry]) -> Result<Vec<Replacement>, KeyError> {
-        let mut stale = Vec::new();
+        let mut found = Vec::new();
         let mut seals = 0;
         for entry in page {
             let layout = |source| KeyError::StoreKey { key: entry.key.clone(), source };
             let (svm, object) = parse_store_key(&entry.key).map_err(layout)?;
             let record =
                 KeyRecord::parse(svm, object, &entry.value).map_err(|source| KeyError::Layout { object, source })?;
-            let blobs = record.blobs().filter(|blob| !is_under(open, blob)).count();
+            let blobs = stale(open, &record);
             if blobs > 0 {
-                stale.push((entry, object, record));
+                found.push((entry, object, record));
                 seals += blobs;
             }
         }
-        if stale.is_empty() {
+        if found.is_empty() {
             return Ok(Vec::new());
         }
         let mut nonces = self.core.nonces(self.svm.id, &open.current, seals)?;
-        let mut rewrap = |entry: &Entry, object: ObjectRef, record: &KeyRecord<'_>| {
-            let mut value = Vec::with_capacity(entry.value.len());
-            for blob in record.blobs() {
-                match is_under(open, blob) {
-                    true => value.extend_from_slice(blob.as_bytes()),
-                    false => {
-                        let key = self.core.open_blob(open, object, blob)?;
-                        seal(&open.current, key.plain(), &blob.header().place, &mut nonces, &mut value)?;
-                    }
-                }
-            }
-            let expect = Expect::Exactly(entry.value.clone());
-            Ok(Replacement { key: entry.key.clone(), expect, value })
+        let mut rewrap = |burning: &Burning, entry: &Entry, object: ObjectRef, record: &KeyRecord<'_>| {
+            let value = self.core.rewrap(burning, open, object, record, &mut nonces)?;
+            Ok(Replacement { key: entry.key.clone(), expect: Expect::Exactly(entry.value.clone()), value })
         };
-        stale.iter().map(|(entry, object, record)| rewrap(entry, *object, record)).collect()
+        burned(|burning| found.iter().map(|(entry, object, record)| rewrap(burning, entry, *object, record)).collect())
     }
 
     fn replace(&mut self, open: &OpenKeks, items: &[Replacement]) -> Result<(), Halted> {
@@ -356,6 +380,11 @@ impl Rekey<'_> {
             Some(Halt::Cancel) => Err(Halted::Cancel),
         }
     }
+}
+
+/// How many of the record's blobs are not under the current KEK.
+pub(crate) fn stale(open: &OpenKeks, record: &KeyRecord<'_>) -> usize {
+    record.blobs().filter(|blob| !is_under(open, blob)).count()
 }
 
 fn is_under(open: &OpenKeks, blob: &KeyBlob<'_>) -> bool {

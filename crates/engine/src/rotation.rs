@@ -1,12 +1,13 @@
 //! Rotation of one key, for the storage stack's own re-encryption: both versions are open until it is finished.
 
+use claviger_secret::burned;
 use claviger_store::{Batch, Expect, Table};
 use claviger_wrap::{PlainKey, SvmId, SystemRandom};
 
 use crate::engine::Engine;
 use crate::key_error::KeyError;
 use crate::key_record::{KeyRecord, ObjectRef, store_key};
-use crate::keys::{Key, OpenKey, seal};
+use crate::keys::{Committed, Key, OpenKey, seal};
 
 impl Engine {
     /// Makes version n+1 of the object's key beside version n. Both are open until [`Engine::finish_rotation`].
@@ -16,24 +17,32 @@ impl Engine {
     pub fn begin_rotation(&self, svm: SvmId, object: ObjectRef) -> Result<OpenKey, KeyError> {
         let live = self.core.svm(svm)?;
         let key = store_key(svm, object);
+        // Without a key there is nothing to make a KEK for.
+        self.core.read_key(&key, object)?;
         self.core.with_kek(&live, |keks| {
-            let raw = self.core.read_key(&key, object)?;
-            let layout = |source| KeyError::Layout { object, source };
-            let KeyRecord::Current(blob) = KeyRecord::parse(svm, object, &raw).map_err(layout)? else {
-                return Err(KeyError::Rotating { object });
-            };
-            let old = self.core.open_blob(keks, object, &blob)?;
-            let mut place = blob.header().place;
-            place.version = place.version.next().map_err(|source| KeyError::Versions { object, source })?;
-            let plain = PlainKey::generate(&self.core.arena, blob.header().algorithm, &mut SystemRandom)?;
+            loop {
+                let raw = self.core.read_key(&key, object)?;
+                let layout = |source| KeyError::Layout { object, source };
+                let KeyRecord::Current(blob) = KeyRecord::parse(svm, object, &raw).map_err(layout)? else {
+                    return Err(KeyError::Rotating { object });
+                };
+                let old = burned(|burning| self.core.open_blob(burning, keks, object, &blob))?;
+                let mut place = blob.header().place;
+                place.version = place.version.next().map_err(|source| KeyError::Versions { object, source })?;
+                let plain = PlainKey::generate(&self.core.arena, blob.header().algorithm, &mut SystemRandom)?;
 
-            let mut value = raw.clone();
-            let mut nonces = self.core.nonces(svm, &keks.current, 1)?;
-            seal(&keks.current, &plain, &place, &mut nonces, &mut value)?;
-            let batch = Batch::new().expect(Table::Keys, key, Expect::Exactly(raw)).put(Table::Keys, key, value);
-            // A rekey or a delete was faster: look again.
-            self.core.commit_under(keks, batch, || KeyError::KeksChanged { svm })?;
-            Ok(OpenKey::Rotating { old, new: Key::new(place.version, plain) })
+                let mut value = raw.clone();
+                let mut nonces = self.core.nonces(svm, &keks.current, 1)?;
+                burned(|burning| seal(burning, &keks.current, &plain, &place, &mut nonces, &mut value))?;
+                let batch = Batch::new().expect(Table::Keys, key, Expect::Exactly(raw)).put(Table::Keys, key, value);
+                match self.core.commit_under(keks, batch)? {
+                    Committed::Done => {
+                        return Ok(OpenKey::Rotating { old, new: Key::new(place.version, plain) });
+                    }
+                    // A rekey or a delete was faster: look again.
+                    Committed::RecordChanged => {}
+                }
+            }
         })
     }
 
@@ -45,17 +54,23 @@ impl Engine {
     pub fn finish_rotation(&self, svm: SvmId, object: ObjectRef) -> Result<Key, KeyError> {
         let live = self.core.svm(svm)?;
         let key = store_key(svm, object);
+        self.core.read_key(&key, object)?;
         self.core.with_kek(&live, |keks| {
-            let raw = self.core.read_key(&key, object)?;
-            let layout = |source| KeyError::Layout { object, source };
-            let KeyRecord::Rotating { new, .. } = KeyRecord::parse(svm, object, &raw).map_err(layout)? else {
-                return Err(KeyError::NotRotating { object });
-            };
-            let opened = self.core.open_blob(keks, object, &new)?;
-            let kept = raw.get(raw.len().saturating_sub(new.header().blob_len())..).unwrap_or_default().to_vec();
-            let batch = Batch::new().expect(Table::Keys, key, Expect::Exactly(raw.clone())).put(Table::Keys, key, kept);
-            self.core.commit_under(keks, batch, || KeyError::KeksChanged { svm })?;
-            Ok(opened)
+            loop {
+                let raw = self.core.read_key(&key, object)?;
+                let layout = |source| KeyError::Layout { object, source };
+                let KeyRecord::Rotating { new, .. } = KeyRecord::parse(svm, object, &raw).map_err(layout)? else {
+                    return Err(KeyError::NotRotating { object });
+                };
+                let opened = burned(|burning| self.core.open_blob(burning, keks, object, &new))?;
+                let kept = new.as_bytes().to_vec();
+                let batch =
+                    Batch::new().expect(Table::Keys, key, Expect::Exactly(raw.clone())).put(Table::Keys, key, kept);
+                match self.core.commit_under(keks, batch)? {
+                    Committed::Done => return Ok(opened),
+                    Committed::RecordChanged => {}
+                }
+            }
         })
     }
 }

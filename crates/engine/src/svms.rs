@@ -228,7 +228,12 @@ impl crate::engine::Core {
             .delete(Table::Svms, record.body.key())
             .delete(Table::Svms, NameRecord::key_of(&record.body.name));
 
+        let has_keys = || -> Result<bool, RecordError> { Ok(!self.scan_keys(svm.as_bytes(), None, 1)?.is_empty()) };
         let Some(list) = self.records.read::<KekList>(&KekList::key_of(svm))? else {
+            // Keys whose KEK record is lost are keys all the same: the record may come back from a copy.
+            if has_keys()? {
+                return Err(SvmError::HasKeys { svm });
+            }
             // No KEK, so no key; and the first one of an SVM expects the SVM's record unchanged.
             let batch = delete.expect(Table::Keks, KekList::key_of(svm), Expect::Absent);
             self.records.store().commit(batch).map_err(|error| busy(error, svm))?;
@@ -236,6 +241,10 @@ impl crate::engine::Core {
             return Ok(());
         };
 
+        // An announcement that has to be taken back would refuse creations for nothing.
+        if list.body.operation.is_none() && has_keys()? {
+            return Err(SvmError::HasKeys { svm });
+        }
         let announced = match list.body.operation {
             Some(Operation::Rekey { .. }) => return Err(SvmError::Busy { svm }),
             Some(Operation::Delete) => list,
@@ -243,8 +252,7 @@ impl crate::engine::Core {
                 self.set_operation(live, &list, Some(Operation::Delete)).map_err(|error| busy_record(error, svm))?
             }
         };
-        let keys = self.records.store().scan(Table::Keys, svm.as_bytes(), None, 1).map_err(RecordError::Store)?;
-        if !keys.is_empty() {
+        if has_keys()? {
             self.set_operation(live, &announced, None)?;
             return Err(SvmError::HasKeys { svm });
         }

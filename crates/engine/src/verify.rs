@@ -1,6 +1,5 @@
 //! Verification of every record. Nothing is written.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -12,8 +11,8 @@ use crate::key_error::KeyError;
 use crate::key_record::{KeyRecordError, ObjectRef, parse_store_key};
 use crate::live::Keks;
 use crate::records::{
-    Body, JobRecord, KekList, KeystoreRecord, NameRecord, NodeRecord, Phase, Plan, RecordError, RecordName, SealRecord,
-    SvmRecord,
+    Body, JobRecord, KekList, KeystoreRecord, NameRecord, NodeRecord, Phase, Plan, Read, RecordError, RecordName,
+    Scanned, SealRecord, SvmRecord,
 };
 
 /// What a verification found.
@@ -96,37 +95,78 @@ impl Engine {
     pub fn verify(&self, mut progress: impl FnMut(u64)) -> Result<Report, RecordError> {
         let mut report = Report::default();
         let core = &self.core;
-        report.add::<NodeRecord>(core, &[], |_, _| None)?;
-        let names = names(core)?;
-        report.add::<SvmRecord>(core, SvmRecord::PREFIX, |_, svm| {
-            let named = names.get(svm.name.as_str()) == Some(&svm.svm.into());
-            (!named).then(|| "the SVM's name is not recorded as its own".to_owned())
-        })?;
-        report.add::<NameRecord>(core, NameRecord::PREFIX, |_, name| {
-            let known = core.live.svm(name.svm.into()).is_some();
-            (!known).then(|| format!("the name belongs to SVM {}, which does not exist", name.svm))
-        })?;
-        report.add::<KeystoreRecord>(core, &[], |_, _| None)?;
+        report.add::<NodeRecord>(core, &[], |_| Ok(None))?;
+        report.add::<SvmRecord>(core, SvmRecord::PREFIX, |svm| is_unnamed(core, svm))?;
+        report.add::<NameRecord>(core, NameRecord::PREFIX, |name| is_nobodys(core, name))?;
+        report.add::<KeystoreRecord>(core, &[], |_| Ok(None))?;
         report.keks(core)?;
-        report.add::<JobRecord>(core, &[], |_, job| cannot_resume(core, job))?;
+        report.add::<JobRecord>(core, &[], |job| cannot_resume(core, job))?;
         report.keys(self, &mut progress)?;
+        report.findings.sort_by(|a, b| a.record.cmp(&b.record));
         Ok(report)
     }
 }
 
-/// Which SVM has which name.
-fn names(core: &Core) -> Result<BTreeMap<String, SvmId>, StoreError> {
-    let names =
-        core.records.scan::<NameRecord>(NameRecord::PREFIX)?.into_iter().filter_map(|scanned| scanned.read.ok());
-    Ok(names.map(|name| (name.body.name.into(), name.body.svm.into())).collect())
+// Two records that belong together are read one after the other, while others change them. One contradicts the other
+// only if it is found unchanged when the other has been read. Where the other is damaged, that is a finding of its own.
+
+fn is_unnamed(core: &Core, svm: &Read<SvmRecord>) -> Result<Option<String>, StoreError> {
+    let key = NameRecord::key_of(&svm.body.name);
+    let named = match core.records.read::<NameRecord>(&key) {
+        Ok(name) => name.is_some_and(|name| name.body.svm == svm.body.svm),
+        Err(RecordError::Store(error)) => return Err(error),
+        Err(_) => true,
+    };
+    Ok((!named && is_unchanged(core, svm)?).then(|| "the SVM's name is not recorded as its own".to_owned()))
 }
 
-fn cannot_resume(core: &Core, job: &JobRecord) -> Option<String> {
-    let Plan::RekeyInternal { svm } = job.plan;
-    match (&job.phase, core.live.svm(svm.into())) {
-        (Phase::Running { .. }, None) => Some(format!("the job cannot go on: SVM {svm} does not exist")),
-        (Phase::Running { .. }, Some(_)) | (Phase::Ended { .. }, _) => None,
+fn is_nobodys(core: &Core, name: &Read<NameRecord>) -> Result<Option<String>, StoreError> {
+    let svm = name.body.svm;
+    let exists = core.records.store().get(Table::Svms, &SvmRecord::key_of(svm.into()))?.is_some();
+    Ok((!exists && is_unchanged(core, name)?).then(|| format!("the name belongs to SVM {svm}, which does not exist")))
+}
+
+fn cannot_resume(core: &Core, job: &Read<JobRecord>) -> Result<Option<String>, StoreError> {
+    let Plan::RekeyInternal { svm } = job.body.plan;
+    let running = matches!(job.body.phase, Phase::Running { .. });
+    let lost = running && core.live.svm(svm.into()).is_none() && is_unchanged(core, job)?;
+    Ok(lost.then(|| format!("the job cannot go on: SVM {svm} does not exist")))
+}
+
+fn is_unchanged<T: Body>(core: &Core, record: &Read<T>) -> Result<bool, StoreError> {
+    Ok(core.records.store().get(T::TABLE, &record.body.key())?.as_ref() == Some(&record.raw))
+}
+
+/// What is wrong with the live KEKs of an SVM, by what the list says.
+fn check_keks(core: &Core, list: &KekList) -> Result<Vec<Finding>, StoreError> {
+    let svm = SvmId::from(list.svm);
+    let mut findings = Vec::new();
+    for entry in list.entries() {
+        if !core.has_kek(svm, entry.kek_id) {
+            let detail = format!("KEK version {} of SVM {svm} could not be fetched", entry.kek_version);
+            let record = RecordName::of::<KekList>(&list.key());
+            findings.push(Finding { record, object: None, problem: Problem::ClosedKek, detail });
+        }
+        let seals = SealRecord::key_of(svm, entry.kek_version);
+        if core.records.store().get(Table::Keks, &seals)?.is_none() {
+            let detail = "the seal count of a live KEK is missing; rekey the SVM".to_owned();
+            let record = RecordName::of::<SealRecord>(&seals);
+            findings.push(Finding { record, object: None, problem: Problem::Inconsistent, detail });
+        }
     }
+    Ok(findings)
+}
+
+/// What is wrong with a count of seals: nobody needs it.
+fn is_uncounted(core: &Core, seals: &Read<SealRecord>) -> Result<Option<String>, StoreError> {
+    let version = seals.body.kek_version;
+    let live = match core.records.read::<KekList>(&KekList::key_of(seals.body.svm.into())) {
+        Ok(list) => list.is_some_and(|list| list.body.entries().any(|entry| entry.kek_version == version)),
+        Err(RecordError::Store(error)) => return Err(error),
+        Err(_) => true,
+    };
+    let there = || core.records.store().get(Table::Keks, &seals.body.key());
+    Ok((!live && there()?.is_some()).then(|| format!("seals of KEK version {version}, which is not live")))
 }
 
 impl Report {
@@ -135,17 +175,23 @@ impl Report {
         &mut self,
         core: &Core,
         prefix: &[u8],
-        check: impl Fn(&[u8], &T) -> Option<String>,
+        check: impl Fn(&Read<T>) -> Result<Option<String>, StoreError>,
     ) -> Result<(), StoreError> {
-        for scanned in core.records.scan::<T>(prefix)? {
-            self.records += 1;
-            let record = RecordName::of::<T>(&scanned.key);
-            match scanned.read {
-                Err(error) => self.findings.push(unreadable(record, &error)),
-                Ok(read) => {
-                    if let Some(detail) = check(&scanned.key, &read.body) {
-                        self.findings.push(Finding { record, object: None, problem: Problem::Inconsistent, detail });
-                    }
+        core.records.scan::<T>(prefix)?.into_iter().try_for_each(|scanned| self.look_at(scanned, &check))
+    }
+
+    fn look_at<T: Body>(
+        &mut self,
+        scanned: Scanned<T>,
+        check: impl Fn(&Read<T>) -> Result<Option<String>, StoreError>,
+    ) -> Result<(), StoreError> {
+        self.records += 1;
+        let record = RecordName::of::<T>(&scanned.key);
+        match scanned.read {
+            Err(error) => self.findings.push(unreadable(record, &error)),
+            Ok(read) => {
+                if let Some(detail) = check(&read)? {
+                    self.findings.push(Finding { record, object: None, problem: Problem::Inconsistent, detail });
                 }
             }
         }
@@ -153,45 +199,26 @@ impl Report {
     }
 
     /// The table `keks` holds two kinds of records, told by the length of their keys.
-    fn keks(&mut self, core: &Core) -> Result<(), StoreError> {
+    fn keks(&mut self, core: &Core) -> Result<(), RecordError> {
         let is_list = |key: &[u8]| key.len() == size_of::<SvmId>();
-        let mut versions = BTreeMap::new();
         for scanned in core.records.scan::<KekList>(&[])?.into_iter().filter(|scanned| is_list(&scanned.key)) {
-            self.records += 1;
-            let record = RecordName::of::<KekList>(&scanned.key);
-            match scanned.read {
-                Err(error) => self.findings.push(unreadable(record, &error)),
-                Ok(list) => {
-                    let svm = SvmId::from(list.body.svm);
-                    for entry in list.body.entries() {
-                        versions.insert(SealRecord::key_of(svm, entry.kek_version), ());
-                        if !core.has_kek(svm, entry.kek_id) {
-                            let detail = format!("KEK version {} of SVM {svm} could not be fetched", entry.kek_version);
-                            let record = record.clone();
-                            self.findings.push(Finding { record, object: None, problem: Problem::ClosedKek, detail });
-                        }
-                    }
+            if let Ok(list) = &scanned.read {
+                let mut findings = check_keks(core, &list.body)?;
+                if !findings.is_empty() {
+                    // A rekey may have gone on in between. While this is held, none does.
+                    let svm = core.live.svm(list.body.svm.into());
+                    let _changing = svm.as_ref().map(|svm| svm.changing());
+                    findings = match core.records.read::<KekList>(&scanned.key)? {
+                        Some(list) => check_keks(core, &list.body)?,
+                        None => Vec::new(),
+                    };
                 }
+                self.findings.append(&mut findings);
             }
+            self.look_at(scanned, |_| Ok(None))?;
         }
         for scanned in core.records.scan::<SealRecord>(&[])?.into_iter().filter(|scanned| !is_list(&scanned.key)) {
-            self.records += 1;
-            let record = RecordName::of::<SealRecord>(&scanned.key);
-            match scanned.read {
-                Err(error) => self.findings.push(unreadable(record, &error)),
-                Ok(_) if versions.remove(&scanned.key).is_some() => {}
-                Ok(seals) => {
-                    let detail = format!("seals of KEK version {}, which is not live", seals.body.kek_version);
-                    self.findings.push(Finding { record, object: None, problem: Problem::Inconsistent, detail });
-                }
-            }
-        }
-        for (key, ()) in versions {
-            let record = RecordName::of::<SealRecord>(&key);
-            let detail = "the seal count of a live KEK is missing or damaged; rekey the SVM".to_owned();
-            if !self.findings.iter().any(|finding| finding.record == record) {
-                self.findings.push(Finding { record, object: None, problem: Problem::Inconsistent, detail });
-            }
+            self.look_at(scanned, |seals| is_uncounted(core, seals))?;
         }
         Ok(())
     }
@@ -221,7 +248,14 @@ fn check_key(engine: &Engine, keks: &mut Option<(SvmId, Arc<Keks>)>, key: &[u8],
     let (svm, object) = parse_store_key(key).map_err(layout)?;
     let live = match keks {
         Some((known, live)) if *known == svm => live,
-        _ => &keks.insert((svm, engine.core.svm(svm)?.keks.load_full())).1,
+        _ => {
+            let Some(live) = engine.core.live.svm(svm) else {
+                // Unless its keys, and then itself, have been deleted since the page was read.
+                engine.core.read_key(key, object)?;
+                return Err(KeyError::UnknownSvm { svm });
+            };
+            &keks.insert((svm, live.keks.load_full())).1
+        }
     };
     match engine.core.open_record(live, svm, object, value) {
         Err(KeyError::NoSuchKek { .. }) => engine.open_key(svm, object).map(|_| ()),
@@ -262,7 +296,9 @@ pub(crate) fn unopened(key: &[u8], error: KeyError) -> Result<Finding, RecordErr
             KeyRecordError::StoreKey | KeyRecordError::Versions => Problem::Damaged,
         },
         KeyError::NoSuchKek { .. } | KeyError::NoKek { .. } => Problem::MissingKek,
-        KeyError::UnknownSvm { .. } => Problem::Inconsistent,
+        KeyError::UnknownSvm { .. } | KeyError::Exists { .. } | KeyError::SvmBeingDeleted { .. } => {
+            Problem::Inconsistent
+        }
         KeyError::Locked { .. }
         | KeyError::KekDamaged { .. }
         | KeyError::KekWithoutRoom { .. }

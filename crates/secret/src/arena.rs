@@ -115,8 +115,8 @@ impl Arena {
         self.take(len).map(SecretBytes::new)
     }
 
-    /// Makes a value, such as an expanded key schedule, and moves it into a slot. What `make` leaves on the stack and in
-    /// vector registers is cleared, as by [`burned`].
+    /// Makes a value, such as an expanded key schedule, and moves it into a slot. What `make` leaves on the stack and
+    /// in vector registers is cleared, as by [`burned`].
     ///
     /// Capture keys in `make` by reference: what it captures by value lies in the caller's frame.
     ///
@@ -132,7 +132,7 @@ impl Arena {
     /// [`ArenaError::Full`], [`ArenaError::Forked`]; `make` is not called then.
     pub fn build<T: Send + Sync + 'static>(&self, make: impl FnOnce() -> T) -> Result<Guarded<T>, ArenaError> {
         let slot = self.take(size_of::<T>())?;
-        Ok(burned(|| Guarded::new(slot, make)))
+        Ok(burned(|_| Guarded::new(slot, make)))
     }
 
     #[inline]

@@ -10,7 +10,8 @@ use thiserror::Error;
 pub enum ArenaError {
     /// All slots of the wanted kind are in use, and no further slab could be had.
     #[error(
-        "all {capacity} {what} of the arena are in use: drop keys that are not needed, raise `ArenaOptions::{option}`, or {advice}",
+        "all {capacity} {what} of the arena are in use: drop keys that are not needed, raise `ArenaOptions::{option}`, \
+         or {advice}",
         option = what.option(),
         advice = .refusal.map_or("accept a weaker protection, if there is one", Refusal::advice)
     )]

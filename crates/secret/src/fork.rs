@@ -1,8 +1,8 @@
 //! Forked children: how they are told from their parent, and what they find where a slab was.
 //!
 //! `MADV_DONTFORK` leaves a hole in the child, and a later mapping of the child may land in it: a dangling reference to
-//! a key would then read foreign bytes as a key. So the child handler puts an inaccessible mapping over each hole before
-//! any other code of the child runs.
+//! a key would then read foreign bytes as a key. So the child handler puts an inaccessible mapping over each hole
+//! before `fork` returns in the child.
 //!
 //! Everything here is lock-free. A lock would be inherited in whatever state another thread had it.
 #![allow(unsafe_code)]

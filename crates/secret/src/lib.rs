@@ -33,9 +33,9 @@
 //!
 //! # Copies outside the arena
 //!
-//! Cryptographic code leaves copies of keys in vector registers and on the stack. [`wiped`] clears the registers after
-//! each use of a key; [`burned`] also overwrites the stack after rare, messy work such as expanding a schedule.
-//! General-purpose registers are not cleared, and neither are copies that a caller makes elsewhere.
+//! Cryptographic code leaves copies of keys in vector registers and on the stack. [`burned`] clears both, once around each
+//! use of a key or around many. General-purpose registers are not cleared, and neither are copies that a caller makes
+//! elsewhere.
 //!
 //! This crate is the only one of the workspace with `unsafe` code.
 
@@ -52,7 +52,7 @@ mod usage;
 
 pub use arena::{Arena, ArenaOptions};
 pub use bytes::SecretBytes;
-pub use clear::{burned, wiped};
+pub use clear::{Burning, burned};
 pub use error::{ArenaError, Refusal};
 pub use guarded::Guarded;
 pub use protection::Protection;

@@ -1,5 +1,7 @@
 //! The key blob's layout (`docs/formats.md`, key blob). This module reads and writes bytes; `kek` seals and opens them.
 
+use std::fmt;
+
 use crate::ids::{KekId, KekVersion, KeyAlgorithm, KeyType, KeyVersion, ObjectId, SvmId};
 
 /// Bytes of a key blob's header, which is also its associated data.
@@ -148,6 +150,12 @@ impl<'a> KeyBlob<'a> {
     #[must_use]
     pub const fn header(&self) -> &KeyHeader {
         &self.header
+    }
+}
+
+impl fmt::Debug for KeyBlob<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyBlob").field("header", &self.header).finish_non_exhaustive()
     }
 }
 

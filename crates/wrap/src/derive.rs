@@ -63,7 +63,7 @@ impl Key256 {
     /// The first 16 bytes of HMAC-SHA-256 of the key over `parts`: a name that does not tell the key.
     #[must_use]
     pub fn id(&self, parts: &[&[u8]]) -> [u8; 16] {
-        burned(|| {
+        burned(|_| {
             #[expect(clippy::expect_used, reason = "HMAC takes a key of any length: RFC 2104, section 3")]
             let mut mac = Hmac::<Sha256>::new_from_slice(self.expose()).expect("HMAC takes a key of any length");
             for part in parts {
@@ -83,7 +83,7 @@ impl Key256 {
     /// The arena is full.
     pub fn expand(&self, arena: &Arena, info: &[&[u8]]) -> Result<Self, ArenaError> {
         let mut out = arena.bytes(Self::LEN)?;
-        burned(|| {
+        burned(|_| {
             #[expect(clippy::expect_used, reason = "RFC 5869, section 2.3: 32 bytes are enough of a PRK for SHA-256")]
             let hkdf = Hkdf::<Sha256>::from_prk(self.expose()).expect("a PRK of 32 bytes");
             #[expect(clippy::expect_used, reason = "RFC 5869, section 2.3: up to 255 * 32 bytes")]

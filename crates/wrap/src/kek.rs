@@ -4,7 +4,7 @@ use std::fmt;
 
 use aes_gcm::aead::inout::InOutBuf;
 use aes_gcm::{AeadInOut, Aes256Gcm, KeyInit};
-use claviger_secret::{Arena, ArenaError, Guarded, wiped};
+use claviger_secret::{Arena, ArenaError, Burning, Guarded, burned};
 use rand_core::TryCryptoRng;
 
 use crate::blob::{KeyBlob, KeyHeader, KeyPlace};
@@ -88,6 +88,21 @@ impl Kek {
     /// # Errors
     /// [`SealError`] where the cipher refuses; it never does for keys of these lengths.
     pub fn seal(&self, key: &PlainKey, place: &KeyPlace, nonce: Nonce, out: &mut Vec<u8>) -> Result<(), SealError> {
+        burned(|burning| self.seal_among(burning, key, place, nonce, out))
+    }
+
+    /// As [`Kek::seal`], one of many whose traces are cleared at once: clearing costs twice what sealing does.
+    ///
+    /// # Errors
+    /// As [`Kek::seal`].
+    pub fn seal_among(
+        &self,
+        _burning: &Burning,
+        key: &PlainKey,
+        place: &KeyPlace,
+        nonce: Nonce,
+        out: &mut Vec<u8>,
+    ) -> Result<(), SealError> {
         let header =
             KeyHeader { algorithm: key.algorithm(), place: *place, kek_version: self.version, kek_id: self.id };
         let header_bytes = header.encode();
@@ -99,10 +114,8 @@ impl Kek {
         let start = out.len();
         out.resize(start + plain.len(), 0);
         let ciphertext = out.get_mut(start..).ok_or(SealError)?;
-        let tag = wiped(|| {
-            let buffer = InOutBuf::new(plain, ciphertext).map_err(|_| SealError)?;
-            self.cipher.encrypt_inout_detached(&nonce.0.into(), &header_bytes, buffer).map_err(|_| SealError)
-        })?;
+        let buffer = InOutBuf::new(plain, ciphertext).map_err(|_| SealError)?;
+        let tag = self.cipher.encrypt_inout_detached(&nonce.0.into(), &header_bytes, buffer).map_err(|_| SealError)?;
         out.extend_from_slice(&tag);
         Ok(())
     }
@@ -112,6 +125,20 @@ impl Kek {
     /// # Errors
     /// In this order: [`OpenError::OtherPlace`], [`OpenError::OtherKek`], [`OpenError::Arena`], [`OpenError::Damaged`].
     pub fn open(&self, arena: &Arena, blob: &KeyBlob<'_>, place: &KeyPlace) -> Result<PlainKey, OpenError> {
+        burned(|burning| self.open_among(burning, arena, blob, place))
+    }
+
+    /// As [`Kek::open`], one of many whose traces are cleared at once.
+    ///
+    /// # Errors
+    /// As [`Kek::open`].
+    pub fn open_among(
+        &self,
+        _burning: &Burning,
+        arena: &Arena,
+        blob: &KeyBlob<'_>,
+        place: &KeyPlace,
+    ) -> Result<PlainKey, OpenError> {
         let header = blob.header();
         if header.place != *place {
             return Err(OpenError::OtherPlace { found: Box::new(header.place), expected: Box::new(*place) });
@@ -121,12 +148,10 @@ impl Kek {
         }
 
         let mut bytes = arena.bytes(header.algorithm.key_len())?;
-        wiped(|| {
-            let buffer = InOutBuf::new(blob.ciphertext, bytes.expose_mut()).map_err(|_| OpenError::Damaged)?;
-            self.cipher
-                .decrypt_inout_detached(blob.nonce.into(), blob.header_bytes, buffer, blob.tag.into())
-                .map_err(|_| OpenError::Damaged)
-        })?;
+        let buffer = InOutBuf::new(blob.ciphertext, bytes.expose_mut()).map_err(|_| OpenError::Damaged)?;
+        self.cipher
+            .decrypt_inout_detached(blob.nonce.into(), blob.header_bytes, buffer, blob.tag.into())
+            .map_err(|_| OpenError::Damaged)?;
         PlainKey::new(header.algorithm, bytes).map_err(|_| OpenError::Damaged)
     }
 }

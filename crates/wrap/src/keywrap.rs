@@ -62,7 +62,7 @@ impl WrappingKey {
         // The cipher begins with a copy of the key in its output buffer, so that lies in the arena too.
         let mut buffer = self.arena.bytes(WRAPPED_LEN)?;
         #[expect(clippy::expect_used, reason = "both lengths are constants that RFC 3394 allows")]
-        burned(|| self.cipher.wrap_key(key.expose(), buffer.expose_mut()).map(|_| ())).expect("32 bytes wrap into 40");
+        burned(|_| self.cipher.wrap_key(key.expose(), buffer.expose_mut()).map(|_| ())).expect("32 bytes wrap into 40");
         let mut wrapped = [0; WRAPPED_LEN];
         wrapped.copy_from_slice(buffer.expose());
         Ok(WrappedKey(wrapped))
@@ -75,7 +75,7 @@ impl WrappingKey {
     /// which, so the caller must know by other means that the key is the right one.
     pub fn unwrap(&self, wrapped: &WrappedKey) -> Result<Key256, UnwrapError> {
         let mut buffer = self.arena.bytes(Key256::LEN)?;
-        burned(|| self.cipher.unwrap_key(&wrapped.0, buffer.expose_mut()).map(|_| ()))
+        burned(|_| self.cipher.unwrap_key(&wrapped.0, buffer.expose_mut()).map(|_| ()))
             .map_err(|_| UnwrapError::Integrity(IntegrityCheckFailed))?;
         Ok(Key256::from_32(buffer))
     }

@@ -153,7 +153,7 @@ impl PassphraseKdf {
     /// The arena is full.
     pub fn derive(&self, arena: &Arena, passphrase: &Passphrase) -> Result<PassphraseKeys, ArenaError> {
         let mut stretched = arena.bytes(Key256::LEN)?;
-        burned(|| {
+        burned(|_| {
             pbkdf2::pbkdf2_hmac::<Sha256>(
                 passphrase.0.expose(),
                 &self.salt,

@@ -8,7 +8,10 @@ use subtle::ConstantTimeEq;
 
 use crate::derive::{GenerateError, KeyLength};
 use crate::ids::KeyAlgorithm;
-use crate::random;
+use crate::random::{self, RandomError};
+
+/// Draws for one key. Equal halves come by chance once in 2^256 draws; twice in a row, the random source is stuck.
+const DRAWS: usize = 2;
 
 /// A volume, aggregate or drive key. Its bytes lie in the arena and are wiped when it is dropped.
 pub struct PlainKey {
@@ -30,7 +33,7 @@ impl PlainKey {
         R::Error: Send + Sync + 'static,
     {
         let mut bytes = arena.bytes(algorithm.key_len())?;
-        loop {
+        for _ in 0..DRAWS {
             random::fill(random, bytes.expose_mut())?;
             let weak = match algorithm {
                 KeyAlgorithm::XtsAes256 => halves_are_equal(bytes.expose()),
@@ -40,6 +43,7 @@ impl PlainKey {
                 return Ok(Self { algorithm, bytes });
             }
         }
+        Err(RandomError::new(RepeatedHalves).into())
     }
 
     /// Takes over a key's bytes.
@@ -82,3 +86,8 @@ fn halves_are_equal(bytes: &[u8]) -> bool {
     let (first, second) = bytes.split_at(bytes.len() / 2);
     first.ct_eq(second).into()
 }
+
+/// The random source gave equal halves again and again.
+#[derive(Debug, thiserror::Error)]
+#[error("it repeats itself: {DRAWS} times in a row it gave an XTS key whose two halves are equal")]
+struct RepeatedHalves;

@@ -14,6 +14,12 @@ pub struct RandomError {
     source: Box<dyn Error + Send + Sync>,
 }
 
+impl RandomError {
+    pub(crate) fn new(source: impl Error + Send + Sync + 'static) -> Self {
+        Self { source: Box::new(source) }
+    }
+}
+
 /// Fills `bytes` from `random`.
 ///
 /// # Errors
@@ -22,5 +28,5 @@ pub fn fill<R: TryCryptoRng>(random: &mut R, bytes: &mut [u8]) -> Result<(), Ran
 where
     R::Error: Send + Sync + 'static,
 {
-    random.try_fill_bytes(bytes).map_err(|source| RandomError { source: Box::new(source) })
+    random.try_fill_bytes(bytes).map_err(RandomError::new)
 }

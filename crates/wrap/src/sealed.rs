@@ -5,7 +5,7 @@ use std::fmt;
 
 use aes_gcm::aead::inout::InOutBuf;
 use aes_gcm::{AeadInOut, Aes256Gcm};
-use claviger_secret::{Arena, ArenaError, Guarded, wiped};
+use claviger_secret::{Arena, ArenaError, Guarded, burned};
 use rand_core::TryCryptoRng;
 use uuid::Uuid;
 
@@ -86,8 +86,11 @@ impl SealingKey {
         if *format != FORMAT {
             return Err(UnsealError::Format { found: *format });
         }
-        if *suite != SUITE_AES_256_GCM || *zero != 0 {
+        if *suite != SUITE_AES_256_GCM {
             return Err(UnsealError::Suite { found: *suite });
+        }
+        if *zero != 0 {
+            return Err(UnsealError::Zero { found: *zero });
         }
         if *id != self.id {
             return Err(UnsealError::OtherSealingKey);
@@ -181,7 +184,7 @@ where
     out.extend_from_slice(&nonce);
     let start = out.len();
     out.resize(start + plain.len(), 0);
-    let tag = wiped(|| {
+    let tag = burned(|_| {
         let ciphertext = out.get_mut(start..).ok_or(SealError)?;
         let buffer = InOutBuf::new(plain, ciphertext).map_err(|_| SealError)?;
         cipher.encrypt_inout_detached(&nonce.into(), aad, buffer).map_err(|_| SealError)
@@ -195,7 +198,7 @@ fn open_body(cipher: &Aes256Gcm, aad: &[u8], body: &[u8]) -> Result<Vec<u8>, Uns
     let (nonce, rest) = body.split_first_chunk::<NONCE_LEN>().ok_or(UnsealError::Truncated)?;
     let (ciphertext, tag) = rest.split_last_chunk::<TAG_LEN>().ok_or(UnsealError::Truncated)?;
     let mut plain = vec![0; ciphertext.len()];
-    wiped(|| {
+    burned(|_| {
         let buffer = InOutBuf::new(ciphertext, &mut plain).map_err(|_| UnsealError::Damaged)?;
         cipher.decrypt_inout_detached(nonce.into(), aad, buffer, tag.into()).map_err(|_| UnsealError::Damaged)
     })?;
@@ -221,6 +224,12 @@ pub enum UnsealError {
     /// A suite that this release does not know.
     #[error("suite {found} of the record is unknown; this release reads suite 1")]
     Suite {
+        /// What the field holds.
+        found: u8,
+    },
+    /// Byte 7, which is 0 in every record of this format.
+    #[error("byte 7 of the record is {found}; this release reads only records in which it is 0")]
+    Zero {
         /// What the field holds.
         found: u8,
     },

@@ -34,9 +34,10 @@ impl SealCount {
         self.reserved.load(Ordering::Acquire)
     }
 
-    /// The durable count has been raised to `reserved`. A lower number than before changes nothing.
+    /// The durable count has been raised to `reserved`. A lower number than before changes nothing, and no number allows
+    /// more than [`SealCount::LIMIT`] seals.
     pub fn raise(&self, reserved: u64) {
-        self.reserved.fetch_max(reserved, Ordering::AcqRel);
+        self.reserved.fetch_max(reserved.min(Self::LIMIT), Ordering::AcqRel);
     }
 
     /// The reservation to write durably so that `seals` more can be used, at least `step` above the present one.
@@ -130,6 +131,8 @@ pub enum NonceError {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
     use crate::SystemRandom;
 
@@ -152,6 +155,38 @@ mod tests {
         let near = SealCount::new(SealCount::LIMIT - 2);
         assert_eq!(near.next_reservation(2, 4096), Ok(SealCount::LIMIT));
         assert_eq!(near.next_reservation(3, 4096), Err(SealsExhausted { used: SealCount::LIMIT - 2 }));
+    }
+
+    #[test]
+    fn a_hundred_thousand_nonces_are_distinct() {
+        let count = SealCount::new(0);
+        count.raise(100_000);
+        let mut seen = HashSet::new();
+        for seals in [1, 2, 997, 99_000] {
+            let mut nonces = count.nonces(seals, &mut SystemRandom).unwrap();
+            seen.extend((0..seals).map(|_| nonces.take().unwrap().0));
+            assert_eq!(nonces.take().unwrap_err(), SealsUnreserved);
+        }
+        assert_eq!(seen.len(), 100_000);
+    }
+
+    #[test]
+    fn no_reservation_goes_beyond_the_limit() {
+        let count = SealCount::new(SealCount::LIMIT - 1);
+        count.raise(u64::MAX);
+        assert_eq!(count.reserved(), SealCount::LIMIT);
+        assert!(count.nonces(2, &mut SystemRandom).is_err());
+        assert!(count.nonces(1, &mut SystemRandom).is_ok());
+        assert!(count.nonces(1, &mut SystemRandom).is_err());
+        assert!(SealCount::new(u64::MAX).next_reservation(1, 1).is_err());
+    }
+
+    #[test]
+    fn a_lower_reservation_changes_nothing() {
+        let count = SealCount::new(7);
+        count.raise(9);
+        count.raise(8);
+        assert_eq!(count.reserved(), 9);
     }
 
     #[test]
