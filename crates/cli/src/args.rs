@@ -1,12 +1,16 @@
 //! The arguments, and the help that explains them.
 
+mod key;
+
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand, ValueEnum};
-use claviger::{KeyAlgorithm, KeyType, ObjectRef, SvmName};
+use clap::{Parser, Subcommand};
+use claviger::SvmName;
 use uuid::Uuid;
 
 use crate::exit::EXIT_CODES;
+
+pub(crate) use self::key::{AlgorithmArg, KeyCommand, New, NewKeys, RotateCommand};
 
 /// Keeps the keys of a storage node: one per volume, aggregate and drive, wrapped under one KEK per SVM.
 ///
@@ -37,7 +41,7 @@ pub(crate) struct Common {
     #[arg(long, global = true, help_heading = "Common options")]
     pub(crate) json: bool,
 
-    /// Read the passphrase from this file; one end of line at its end is taken off
+    /// Read the passphrase from this file instead of asking for it; one end of line at its end is taken off
     #[arg(long, global = true, value_name = "FILE", help_heading = "Common options", conflicts_with = "passphrase_fd")]
     pub(crate) passphrase_file: Option<PathBuf>,
 
@@ -108,7 +112,9 @@ pub(crate) enum Command {
     Show,
 
     /// Print the completions of a shell
-    #[command(after_help = "Example:\n  claviger completions bash >~/.local/share/bash-completion/completions/claviger")]
+    #[command(
+        after_help = "Example:\n  claviger completions bash >~/.local/share/bash-completion/completions/claviger"
+    )]
     Completions {
         /// The shell
         shell: clap_complete::Shell,
@@ -183,84 +189,6 @@ pub(crate) enum KeystoreCreateCommand {
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum KeyCommand {
-    /// Make the key of an object, or of many new volumes
-    #[command(
-        after_help = "Example:\n  claviger key create --svm vs0 --volume 5d1c8a52-5d3c-4f0c-8f66-0cf5bb3c2f9a --dir /var/lib/claviger"
-    )]
-    Create {
-        #[command(flatten)]
-        svm: SvmArg,
-        #[command(flatten)]
-        what: NewKeys,
-        /// The cipher that the key is for; by default xts-aes-256, of a drive aes-256
-        #[arg(long)]
-        algorithm: Option<AlgorithmArg>,
-    },
-    /// List keys, in the order of type and object
-    ///
-    /// Exits with 6 where a record is no key.
-    #[command(after_help = "Example:\n  claviger key list --svm vs0 --type volume --limit 20 --dir /var/lib/claviger")]
-    List {
-        #[command(flatten)]
-        svm: SvmArg,
-        /// Only keys of these objects
-        #[arg(long = "type", value_name = "TYPE")]
-        key_type: Option<TypeArg>,
-        /// At most so many
-        #[arg(long, value_name = "N")]
-        limit: Option<u64>,
-    },
-    /// Show what the record of a key says of itself
-    #[command(
-        after_help = "Example:\n  claviger key show --svm vs0 --volume 5d1c8a52-5d3c-4f0c-8f66-0cf5bb3c2f9a --dir /var/lib/claviger"
-    )]
-    Show {
-        #[command(flatten)]
-        svm: SvmArg,
-        #[command(flatten)]
-        object: Object,
-    },
-    /// Delete a key: what it encrypted is lost for good
-    #[command(
-        after_help = "Example:\n  claviger key delete --svm vs0 --volume 5d1c8a52-5d3c-4f0c-8f66-0cf5bb3c2f9a --dir /var/lib/claviger"
-    )]
-    Delete {
-        #[command(flatten)]
-        svm: SvmArg,
-        #[command(flatten)]
-        object: Object,
-    },
-    /// Rotate a key: both versions open while the storage stack re-encrypts the object
-    #[command(subcommand)]
-    Rotate(RotateCommand),
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum RotateCommand {
-    /// Make the next version of the key beside the current one
-    #[command(
-        after_help = "Example:\n  claviger key rotate begin --svm vs0 --volume 5d1c8a52-5d3c-4f0c-8f66-0cf5bb3c2f9a --dir /var/lib/claviger"
-    )]
-    Begin {
-        #[command(flatten)]
-        svm: SvmArg,
-        #[command(flatten)]
-        object: Object,
-    },
-    /// Drop the older version: all is re-encrypted
-    #[command(
-        after_help = "Example:\n  claviger key rotate finish --svm vs0 --volume 5d1c8a52-5d3c-4f0c-8f66-0cf5bb3c2f9a --dir /var/lib/claviger"
-    )]
-    Finish {
-        #[command(flatten)]
-        svm: SvmArg,
-        #[command(flatten)]
-        object: Object,
-    },
-}
-
-#[derive(Debug, Subcommand)]
 pub(crate) enum BackupCommand {
     /// Write a backup, which opens with the passphrase alone: SVMs and KEKs, no keys
     ///
@@ -294,7 +222,9 @@ pub(crate) enum JobCommand {
     #[command(after_help = "Example:\n  claviger job list --dir /var/lib/claviger")]
     List,
     /// Show one job
-    #[command(after_help = "Example:\n  claviger job show 0c7e4ce3-53ff-4a0e-9c3c-0f3a3a3b2a55 --dir /var/lib/claviger")]
+    #[command(
+        after_help = "Example:\n  claviger job show 0c7e4ce3-53ff-4a0e-9c3c-0f3a3a3b2a55 --dir /var/lib/claviger"
+    )]
     Show {
         /// The job's UUID
         job: Uuid,
@@ -302,38 +232,19 @@ pub(crate) enum JobCommand {
     /// Go on with a job that was interrupted, and wait for its end
     ///
     /// Exits with 1 where the job failed or was cancelled.
-    #[command(after_help = "Example:\n  claviger job wait 0c7e4ce3-53ff-4a0e-9c3c-0f3a3a3b2a55 --dir /var/lib/claviger")]
+    #[command(
+        after_help = "Example:\n  claviger job wait 0c7e4ce3-53ff-4a0e-9c3c-0f3a3a3b2a55 --dir /var/lib/claviger"
+    )]
     Wait {
         /// The job's UUID
         job: Uuid,
     },
     /// Cancel a job; what it has done stays done, and everything stays readable
-    #[command(after_help = "Example:\n  claviger job cancel 0c7e4ce3-53ff-4a0e-9c3c-0f3a3a3b2a55 --dir /var/lib/claviger")]
+    #[command(
+        after_help = "Example:\n  claviger job cancel 0c7e4ce3-53ff-4a0e-9c3c-0f3a3a3b2a55 --dir /var/lib/claviger"
+    )]
     Cancel {
         /// The job's UUID
         job: Uuid,
     },
-}
-
-/// The SVM that a command is about.
-#[derive(Debug, clap::Args)]
-pub(crate) struct SvmArg {
-    /// The SVM: its name or UUID
-    #[arg(long, value_name = "S")]
-    pub(crate) svm: String,
-}
-
-/// The object that a key encrypts.
-#[derive(Debug, clap::Args)]
-#[group(required = true, multiple = false)]
-pub(crate) struct Object {
-    /// The volume
-    #[arg(long, value_name = "UUID")]
-    volume: Option<Uuid>,
-    /// The aggregate
-    #[arg(long, value_name = "UUID")]
-    aggregate: Option<Uuid>,
-    /// The drive
-    #[arg(long, value_name = "UUID")]
-    drive: Option<Uuid>,
 }

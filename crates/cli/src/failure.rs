@@ -1,6 +1,7 @@
 //! What ends a command before it is done.
 
 use std::borrow::Cow;
+use std::error::Error;
 use std::io;
 use std::path::PathBuf;
 
@@ -19,7 +20,7 @@ pub(crate) enum Failure {
     #[error("{message}")]
     Usage { message: String },
     #[error("the value of CLAVIGER_LOG is no filter of the log")]
-    Log(#[from] tracing_subscriber::filter::ParseError),
+    Log,
     #[error("the keystore is locked, and no passphrase was given")]
     Locked,
     #[error("no passphrase was given")]
@@ -80,13 +81,14 @@ impl Failure {
     /// The exit code.
     pub(crate) fn exit(&self) -> Exit {
         match self {
-            Self::Usage { .. } | Self::Log(_) | Self::PassphrasesDiffer | Self::PassphraseTooLong => Exit::Request,
+            Self::Usage { .. } | Self::Log | Self::PassphrasesDiffer | Self::PassphraseTooLong => Exit::Request,
             Self::Passphrase(PassphraseError::Arena(_)) | Self::Memory(_) => Exit::Node,
             Self::Passphrase(_) => Exit::Request,
             Self::Locked | Self::NoPassphrase | Self::Terminal(_) => Exit::Passphrase,
             Self::NoKeystore => Exit::NotFound,
             Self::FileExists { .. } => Exit::Taken,
             Self::File { source, .. } if source.kind() == io::ErrorKind::NotFound => Exit::NotFound,
+            Self::File { source, .. } if is_of_another_kind(source) => Exit::Request,
             Self::File { .. } | Self::Scratch(_) | Self::Stdout(_) | Self::Unshown(_) | Self::Random(_) => Exit::Node,
             Self::Open(error) => exit::of_open(error),
             Self::Store(error) => exit::of_store(error),
@@ -104,14 +106,16 @@ impl Failure {
     pub(crate) fn advice(&self) -> Cow<'static, str> {
         match self {
             Self::Usage { .. } => "see `claviger --help`".into(),
-            Self::Log(_) => "give a filter such as `claviger=debug`, or unset the variable".into(),
+            Self::Log => "give a filter such as `claviger=debug`, or unset the variable".into(),
             Self::Locked | Self::NoPassphrase | Self::Terminal(_) => PASSPHRASE_ADVICE.into(),
             Self::Key(KeyError::Locked { .. } | KeyError::KeystoreLocked) => PASSPHRASE_ADVICE.into(),
             Self::PassphrasesDiffer => "type the same passphrase twice".into(),
             Self::PassphraseTooLong | Self::Passphrase(PassphraseError::Length { .. }) => {
                 "choose a passphrase of 32 to 256 characters, 64 to 256 in Common Criteria mode".into()
             }
-            Self::Passphrase(PassphraseError::NotAscii) => "use letters, digits, blanks and punctuation of ASCII".into(),
+            Self::Passphrase(PassphraseError::NotAscii) => {
+                "use letters, digits, blanks and punctuation of ASCII".into()
+            }
             Self::NoKeystore | Self::Keystore(KeystoreError::None) | Self::Key(KeyError::NoKeystore) => {
                 "create one with `claviger keystore create onboard`; if there was one, run `claviger verify`".into()
             }
@@ -145,13 +149,7 @@ impl Failure {
 
     /// The message with all its causes, in one line.
     pub(crate) fn message(&self) -> String {
-        let mut text = self.to_string();
-        let mut source = std::error::Error::source(self);
-        while let Some(cause) = source {
-            text = format!("{text}: {cause}");
-            source = cause.source();
-        }
-        text
+        one_line(self)
     }
 
     /// The failure as JSON.
@@ -162,6 +160,22 @@ impl Failure {
 
 const PASSPHRASE_ADVICE: &str = "give the passphrase with --passphrase-file or --passphrase-fd, or on a terminal";
 
+/// A directory where a file is wanted, or the other way round.
+fn is_of_another_kind(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory)
+}
+
 fn by_blame(error: &dyn Blame) -> Cow<'static, str> {
     error.advice().to_string().into()
+}
+
+/// An error with all its causes, in one line.
+pub(crate) fn one_line(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
 }

@@ -1,7 +1,7 @@
 //! `claviger`: the operator's commands over a key hierarchy. `claviger --help` says what there is.
 //!
 //! A command opens the hierarchy, does one thing through the library, and prints the result: text, or JSON. What can go
-//! wrong is a [`Failure`](failure::Failure), and each has its [`Exit`](exit::Exit) code.
+//! wrong is a [`Failure`], and each has its [`Exit`] code.
 #![forbid(unsafe_code)]
 
 mod args;
@@ -46,9 +46,7 @@ fn not_parsed(error: &clap::Error) -> Exit {
     // Nobody has read the flag, and whoever gave it reads JSON all the same.
     let json = std::env::args_os().any(|arg| arg == "--json");
     if json && error.use_stderr() {
-        let text = error.render().to_string();
-        let message = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ").to_owned();
-        return Output::new(true).failure(&Failure::Usage { message });
+        return Output::new(true).failure(&Failure::Usage { message: in_one_line(error) });
     }
     match (error.print(), error.use_stderr()) {
         // Where help cannot be printed, nobody reads it.
@@ -57,9 +55,17 @@ fn not_parsed(error: &clap::Error) -> Exit {
     }
 }
 
+/// What clap says before it comes to the usage.
+fn in_one_line(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let lines = text.lines().take_while(|line| !line.is_empty());
+    let message = lines.map(str::trim).collect::<Vec<_>>().join(" ");
+    message.trim_start_matches("error: ").to_owned()
+}
+
 fn log_to_stderr(output: &Output) -> Result<(), Failure> {
     let filter = match std::env::var(LOG_VARIABLE) {
-        Ok(filter) => EnvFilter::builder().parse(filter)?,
+        Ok(filter) => EnvFilter::builder().parse(filter).map_err(|_| Failure::Log)?,
         // Whoever reads JSON expects nothing else.
         Err(_) if output.is_json() => EnvFilter::new("off"),
         Err(_) => EnvFilter::new("error"),

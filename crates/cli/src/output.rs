@@ -3,16 +3,15 @@
 //! A result is one value with two forms, `Display` for people and `Serialize` for programs, so that neither says what the
 //! other does not.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::io::{self, BufWriter, IsTerminal as _, Write};
 
 use claviger::SecretBytes;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressState, ProgressStyle};
 use serde::Serialize;
-use serde_json::json;
 
 use crate::exit::Exit;
-use crate::failure::Failure;
+use crate::failure::{Failure, FailureView};
 
 /// Prints as text or as JSON.
 #[derive(Clone, Copy, Debug)]
@@ -33,7 +32,9 @@ impl Output {
     pub(crate) fn result(self, result: &(impl Serialize + Display)) -> Result<(), Failure> {
         let mut out = self.stdout();
         let written = match self.json {
-            true => serde_json::to_writer_pretty(&mut out, result).map_err(io::Error::from).and_then(|()| writeln!(out)),
+            true => {
+                serde_json::to_writer_pretty(&mut out, result).map_err(io::Error::from).and_then(|()| writeln!(out))
+            }
             false => writeln!(out, "{result}"),
         };
         match written.and_then(|()| out.flush()) {
@@ -51,7 +52,7 @@ impl Output {
     /// Says something beside the result.
     pub(crate) fn note(self, message: &str) {
         match self.json {
-            true => to_stderr(&json!({ "note": message })),
+            true => to_stderr(&Json(&NoteLine { note: message })),
             false => to_stderr(&format_args!("note: {message}")),
         }
     }
@@ -61,7 +62,7 @@ impl Output {
         match failure {
             // Whoever read has enough.
             Failure::Stdout(error) if error.kind() == io::ErrorKind::BrokenPipe => return Exit::Done,
-            failure if self.json => to_stderr(&json!({ "error": failure.view() })),
+            failure if self.json => to_stderr(&Json(&ErrorLine { error: failure.view() })),
             failure => {
                 to_stderr(&format_args!("error: {}", failure.message()));
                 to_stderr(&format_args!("advice: {}", failure.advice()));
@@ -80,21 +81,45 @@ impl Output {
         show(io::stderr().lock()).map_err(Failure::Unshown)
     }
 
-    /// A bar for `total` items, or a count where their number is not known; only where somebody watches.
+    /// A bar for `total` keys, or a count where their number is not known; only where somebody watches. It is gone when it is
+    /// dropped.
     pub(crate) fn progress(self, what: &'static str, total: Option<u64>) -> ProgressBar {
         if self.json || !io::stderr().is_terminal() {
             return ProgressBar::hidden();
         }
         let template = match total {
-            Some(_) => "{msg:12} {bar:40} {human_pos} of {human_len} keys, {per_sec}",
-            None => "{msg:12} {spinner} {human_pos} keys, {per_sec}",
+            Some(_) => "{msg:8} {bar:30} {human_pos} of {human_len} keys, {rate}",
+            None => "{msg:8} {spinner} {human_pos} keys, {rate}",
         };
         let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-        ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr()).with_style(style).with_message(what)
+        let style = style.with_key("rate", |state: &ProgressState, out: &mut dyn fmt::Write| {
+            write!(out, "{:.0}/s", state.per_sec()).unwrap_or_default();
+        });
+        let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr());
+        bar.with_style(style).with_message(what).with_finish(ProgressFinish::AndClear)
     }
 }
 
 /// Where standard error is closed, nobody is there to be told.
 fn to_stderr(line: &dyn Display) {
     writeln!(io::stderr().lock(), "{line}").unwrap_or_default();
+}
+
+#[derive(Serialize)]
+struct ErrorLine {
+    error: FailureView,
+}
+
+#[derive(Serialize)]
+struct NoteLine<'a> {
+    note: &'a str,
+}
+
+/// Shows a value as JSON in one line.
+struct Json<'a, T>(&'a T);
+
+impl<T: Serialize> Display for Json<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&serde_json::to_string(self.0).map_err(|_| fmt::Error)?)
+    }
 }

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, IsTerminal as _, Read};
 use std::path::{Path, PathBuf};
 
-use claviger::{Arena, Passphrase};
+use claviger::{Arena, Passphrase, SecretBytes};
 
 use crate::failure::Failure;
 use crate::prompt::{self, Line};
@@ -118,6 +118,19 @@ fn without_end_of_line(bytes: &[u8]) -> &[u8] {
     }
 }
 
+/// A new passphrase of 48 random characters of base64url (RFC 4648, section 5): 288 bits.
+pub(crate) fn generate(arena: &Arena) -> Result<SecretBytes, Failure> {
+    const CHARACTERS: usize = 48;
+    const BASE64URL: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut passphrase = arena.bytes(CHARACTERS)?;
+    getrandom::fill(passphrase.expose_mut())?;
+    for byte in passphrase.expose_mut() {
+        // Six bits of a random byte are as random.
+        *byte = BASE64URL.get(usize::from(*byte & 0x3f)).copied().unwrap_or(b'A');
+    }
+    Ok(passphrase)
+}
+
 fn somebody_watches() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
 }
@@ -157,6 +170,15 @@ mod tests {
             let read = read(&arena(), &mut &[&longest[..], more].concat()[..]).unwrap();
             assert!(matches!(read, Err(Failure::PassphraseTooLong)));
         }
+    }
+
+    #[test]
+    fn a_generated_passphrase_is_one_and_no_two_are_alike() {
+        let arena = arena();
+        let (one, other) = (generate(&arena).unwrap(), generate(&arena).unwrap());
+        assert!(!one.ct_eq(other.expose()));
+        assert!(one.expose().iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(byte)));
+        Passphrase::new(one).unwrap().check(claviger::PassphraseRules::Standard).unwrap();
     }
 
     /// Gives one byte at a time, as a slow pipe does.

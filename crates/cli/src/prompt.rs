@@ -68,80 +68,90 @@ impl Drop for Hidden<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::ffi::OsStrExt as _;
-
+    use rustix::fs::{Mode, OFlags};
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
     use super::*;
 
-    /// A terminal: its keyboard and screen, and the side of the program.
-    fn pty() -> (File, File) {
-        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY;
-        let keyboard = openpt(flags).unwrap();
-        grantpt(&keyboard).unwrap();
-        unlockpt(&keyboard).unwrap();
-        let name = ptsname(&keyboard, Vec::new()).unwrap();
-        let path = std::path::Path::new(std::ffi::OsStr::from_bytes(name.as_bytes()));
-        let noctty = i32::try_from(rustix::fs::OFlags::NOCTTY.bits()).unwrap();
-        let options = std::os::unix::fs::OpenOptionsExt::custom_flags(
-            OpenOptions::new().read(true).write(true),
-            noctty,
-        )
-        .open(path);
-        (File::from(keyboard), options.unwrap())
+    /// A terminal: the side of its keyboard and screen, and that of the program.
+    struct Pty {
+        keyboard: File,
+        terminal: File,
     }
 
-    /// Types `typed` as soon as the prompt is on the screen; returns what was read and all that the screen showed.
-    fn type_at_prompt(typed: &[u8], buffer: &mut [u8]) -> (Line, String, File) {
-        let (mut keyboard, terminal) = pty();
-        let mut screen = String::new();
-        let line = std::thread::scope(|scope| {
-            let reader = scope.spawn(|| hidden_line(&terminal, "Passphrase: ", buffer).unwrap());
+    impl Pty {
+        fn new() -> Self {
+            let keyboard = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+            grantpt(&keyboard).unwrap();
+            unlockpt(&keyboard).unwrap();
+            let name = ptsname(&keyboard, Vec::new()).unwrap();
+            let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+            let terminal = rustix::fs::open(name, flags, Mode::empty()).unwrap();
+            Self { keyboard: keyboard.into(), terminal: terminal.into() }
+        }
+
+        /// Types `typed` as soon as the prompt is on the screen; returns what was read and all that the screen showed.
+        fn type_at_prompt(&self, typed: &[u8], buffer: &mut [u8]) -> (Line, String) {
+            let mut screen = String::new();
+            let line = std::thread::scope(|scope| {
+                let reader = scope.spawn(|| hidden_line(&self.terminal, "Passphrase: ", buffer).unwrap());
+                self.watch(&mut screen, "Passphrase: ");
+                (&self.keyboard).write_all(typed).unwrap();
+                reader.join().unwrap()
+            });
+            self.watch(&mut screen, "\n");
+            (line, screen)
+        }
+
+        /// Adds to `screen` what is shown until it ends with `end`.
+        fn watch(&self, screen: &mut String, end: &str) {
             let mut bytes = [0; 256];
-            while !screen.contains("Passphrase: ") {
-                let read = keyboard.read(&mut bytes).unwrap();
+            while !screen.ends_with(end) {
+                let read = (&self.keyboard).read(&mut bytes).unwrap();
                 screen.push_str(std::str::from_utf8(&bytes[..read]).unwrap());
             }
-            keyboard.write_all(typed).unwrap();
-            let line = reader.join().unwrap();
-            while !screen.ends_with('\n') {
-                let read = keyboard.read(&mut bytes).unwrap();
-                screen.push_str(std::str::from_utf8(&bytes[..read]).unwrap());
-            }
-            line
-        });
-        (line, screen, terminal)
-    }
+        }
 
-    fn echoes(terminal: &File) -> bool {
-        let modes = tcgetattr(terminal).unwrap().local_modes;
-        modes.contains(LocalModes::ECHO | LocalModes::ISIG)
+        fn echoes(&self) -> bool {
+            tcgetattr(&self.terminal).unwrap().local_modes.contains(LocalModes::ECHO | LocalModes::ISIG)
+        }
     }
 
     #[test]
     fn a_line_is_read_and_not_shown() {
+        let pty = Pty::new();
         let mut buffer = [0; 32];
-        let (line, screen, terminal) = type_at_prompt(b"secret wordX\x7f\n", &mut buffer);
-        assert_eq!(line, Line::Typed(11));
+        let typed = pty.type_at_prompt(b"secret wordX\x7f\n", &mut buffer);
+        assert_eq!(typed, (Line::Typed(11), "Passphrase: \r\n".to_owned()));
         assert_eq!(&buffer[..11], b"secret word");
-        assert_eq!(screen, "Passphrase: \r\n");
-        assert!(echoes(&terminal));
+        assert!(pty.echoes());
     }
 
     #[test]
     fn the_interrupt_character_ends_the_line_and_the_echo_comes_back() {
-        let (line, screen, terminal) = type_at_prompt(b"sec\x03", &mut [0; 32]);
-        assert_eq!(line, Line::Interrupted);
-        assert_eq!(screen, "Passphrase: \r\n");
-        assert!(echoes(&terminal));
+        let pty = Pty::new();
+        let typed = pty.type_at_prompt(b"sec\x03", &mut [0; 32]);
+        assert_eq!(typed, (Line::Interrupted, "Passphrase: \r\n".to_owned()));
+        assert!(pty.echoes());
     }
 
     #[test]
     fn a_line_that_is_too_long_fills_the_buffer_and_leaves_nothing_behind() {
+        let pty = Pty::new();
         let mut buffer = [0; 4];
-        let (line, _, terminal) = type_at_prompt(b"0123456789\n", &mut buffer);
+        let (line, _) = pty.type_at_prompt(b"0123456789\n", &mut buffer);
         assert_eq!((line, &buffer), (Line::Typed(4), b"0123"));
-        rustix::io::ioctl_fionread(&terminal).map(|left| assert_eq!(left, 0)).unwrap();
+        assert_eq!(rustix::io::ioctl_fionread(&pty.terminal).unwrap(), 0);
+    }
+
+    #[test]
+    fn the_echo_comes_back_where_reading_fails() {
+        let pty = Pty::new();
+        // A terminal that can be written to only.
+        let name = ptsname(&pty.keyboard, Vec::new()).unwrap();
+        let deaf = rustix::fs::open(name, OFlags::WRONLY | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty()).unwrap();
+        assert!(hidden_line(&deaf.into(), "Passphrase: ", &mut [0; 32]).is_err());
+        assert!(pty.echoes());
     }
 
     #[test]

@@ -49,18 +49,10 @@ impl Session {
         Ok(engine)
     }
 
-    /// The same with its keys in memory.
-    pub(crate) fn open_unlocked(&self) -> Result<Engine, Failure> {
-        let engine = self.open()?;
-        self.unlock(&engine)?;
-        Ok(engine)
-    }
-
-    /// A copy to read, with its keys in memory. Nothing below the directory is written.
-    pub(crate) fn open_copy_unlocked(&self) -> Result<Engine, Failure> {
+    /// The same over a copy to read: nothing below the directory is written.
+    pub(crate) fn open_copy(&self) -> Result<Engine, Failure> {
         let engine = Engine::open_copy(self.dir()?, self.options())?;
         self.note_interrupted_jobs(&engine)?;
-        self.unlock(&engine)?;
         Ok(engine)
     }
 

@@ -217,15 +217,15 @@ impl Jobs {
             running.insert(job, cell.clone());
             cell
         };
-        let end = EndOfThread { job, cell: cell.clone(), running: self.running.clone() };
+        let end = EndOfThread { job, cell: cell.clone(), running: self.running.clone(), last: None };
         let core = core.clone();
         let thread = std::thread::Builder::new().name("claviger-job".to_owned()).spawn(move || {
-            let end = end;
+            let mut end = end;
             // It may have ended, in another thread, since the caller read it. From now on nobody else changes it.
             let record = core.job_record(job).unwrap_or(record);
             let last = rekey::run(&core, &end.cell, record);
             let status = status_of(&last.phase).unwrap_or(JobStatus::Interrupted);
-            end.cell.show(info_of(&last, status));
+            end.last = Some(info_of(&last, status));
         })?;
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         threads.retain(|thread| !thread.is_finished());
@@ -253,17 +253,17 @@ struct EndOfThread {
     job: Uuid,
     cell: Arc<Cell>,
     running: Arc<Mutex<BTreeMap<Uuid, Arc<Cell>>>>,
+    /// The job as the thread leaves it; `None` where the thread panicked.
+    last: Option<JobInfo>,
 }
 
 impl Drop for EndOfThread {
     fn drop(&mut self) {
+        // Whoever is told of the end no longer finds the job running.
         self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.job);
-        let mut info = self.cell.info();
-        if info.status == JobStatus::Running {
-            info.status = JobStatus::Interrupted;
-        }
-        drop(info);
-        self.cell.changed.notify_all();
+        let last = self.last.take();
+        let last = last.unwrap_or_else(|| JobInfo { status: JobStatus::Interrupted, ..self.cell.info().clone() });
+        self.cell.show(last);
     }
 }
 

@@ -118,25 +118,30 @@ impl Core {
         for scanned in lists {
             let Ok(list) = scanned.read else { continue };
             let Some(svm) = self.live.svm(list.body.svm.into()) else { continue };
-            if matches!(svm.keks.load().as_ref(), Keks::Closed { .. }) {
-                let opened = self.open_keks(list, &reservations);
+            loop {
+                let closed = svm.keks.load_full();
+                let Keks::Closed { list, .. } = closed.as_ref() else { break };
+                let opened = self.open_keks(list.clone(), &reservations);
                 let _changing = svm.changing();
-                if matches!(svm.keks.load().as_ref(), Keks::Closed { .. }) {
+                // Not over what has been published since.
+                if Arc::ptr_eq(&closed, &svm.keks.load()) {
                     svm.keks.store(Arc::new(opened));
+                    break;
                 }
             }
         }
         Ok(())
     }
 
-    /// Commits `record` in place of `old`, with what else `batch` holds, and publishes it.
+    /// Commits `record` in place of `old`, with what else `batch` holds, and publishes what `publish` makes of the KEKs that
+    /// are in memory then: `old` may have been read before it was published.
     pub(crate) fn replace_keks(
         &self,
         svm: &LiveSvm,
         old: &Read<KekList>,
         record: KekList,
         batch: Batch,
-        publish: impl FnOnce(Read<KekList>) -> Keks,
+        publish: impl FnOnce(&Keks, Read<KekList>) -> Keks,
     ) -> Result<Read<KekList>, RecordError> {
         let raw = self.records.seal(&record)?;
         let key = record.key();
@@ -144,7 +149,7 @@ impl Core {
         let _changing = svm.changing();
         self.records.store().commit(batch)?;
         let list = Read { body: record, raw };
-        svm.keks.store(Arc::new(publish(list.clone())));
+        svm.keks.store(Arc::new(publish(&svm.keks.load(), list.clone())));
         Ok(list)
     }
 
@@ -156,8 +161,7 @@ impl Core {
         operation: Option<Operation>,
     ) -> Result<Read<KekList>, RecordError> {
         let record = KekList { operation, ..old.body.clone() };
-        let keks = svm.keks.load_full();
-        self.replace_keks(svm, old, record, Batch::new(), |list| with_list(&keks, list))
+        self.replace_keks(svm, old, record, Batch::new(), with_list)
     }
 
     /// Makes a KEK and has it kept, fetched back and compared. Nothing is committed.

@@ -93,7 +93,7 @@ impl Core {
         };
         let (batch, record) = self.put_job(Batch::new(), None, record)?;
         let list = KekList { operation: Some(Operation::Rekey { job }), ..open.list.body.clone() };
-        self.replace_keks(svm, &open.list, list, batch, |list| Keks::Open(OpenKeks { list, ..open.clone() }))
+        self.replace_keks(svm, &open.list, list, batch, |_, list| Keks::Open(OpenKeks { list, ..open.clone() }))
             .map_err(|error| busy(error, svm.id))?;
         Ok(record)
     }
@@ -171,7 +171,7 @@ pub(crate) fn end(core: &Core, old: &Read<JobRecord>, stop: Stop) -> Result<Read
         Some((svm, keks)) => match keks.as_ref() {
             Keks::Open(OpenKeks { list, .. }) | Keks::Closed { list, .. } if holds(&list.body) => {
                 let free = KekList { operation: None, ..list.body.clone() };
-                core.replace_keks(svm, list, free, batch, |list| crate::keks::with_list(&keks, list))?;
+                core.replace_keks(svm, list, free, batch, crate::keks::with_list)?;
             }
             Keks::None | Keks::Damaged | Keks::Open(_) | Keks::Closed { .. } => core.records.store().commit(batch)?,
         },
@@ -232,7 +232,7 @@ impl Rekey<'_> {
         );
         let list = &open.list.body;
         let list = KekList { current: entry, retiring: Some(list.current.clone()), ..list.clone() };
-        self.core.replace_keks(&self.svm, &open.list, list, batch, |list| {
+        self.core.replace_keks(&self.svm, &open.list, list, batch, |_, list| {
             kek.seals().raise(reservation.body.reserved);
             let current = Arc::new(LiveKek::new(kek, Some(reservation)));
             Keks::Open(OpenKeks { list, current, retiring: Some(open.current.clone()) })
@@ -255,7 +255,7 @@ impl Rekey<'_> {
         let (batch, record) = self.next(Batch::new(), step, self.record.body.done)?;
         let batch = batch.delete(Table::Keks, SealRecord::key_of(self.svm.id, retiring.kek_version));
         let list = KekList { retiring: None, ..list.clone() };
-        self.core.replace_keks(&self.svm, &open.list, list, batch, |list| {
+        self.core.replace_keks(&self.svm, &open.list, list, batch, |_, list| {
             Keks::Open(OpenKeks { list, current: open.current.clone(), retiring: None })
         })?;
         self.record = record;

@@ -1,4 +1,6 @@
 //! Both stores pass the suite.
+// As in every test; clippy only knows functions that are marked as one.
+#![allow(clippy::indexing_slicing, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
 
 use claviger_store::{MemoryStore, OpenError, SledOptions, SledStore, Store, conformance};
 

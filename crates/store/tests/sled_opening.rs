@@ -1,7 +1,10 @@
 //! Creating and opening the store on disk: what is refused, what is taken up again, and what is left alone.
+// As in every test; clippy only knows functions that are marked as one.
+#![allow(clippy::indexing_slicing, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
 
 mod support;
 
+use std::error::Error as _;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
@@ -139,13 +142,14 @@ fn a_creation_that_was_cut_short_anywhere_is_repeated() {
     let (parent, whole) = temporary();
     create(&whole);
     // What is there when the creation is cut short, in the order of its steps.
-    let steps: [&[(&str, &str)]; 6] = [
+    let steps: [&[(&str, &str)]; 7] = [
         &[],
         &[("sled/conf", "sled.new/conf")],
         &[("sled", "sled.new")],
-        &[("sled", "sled.new"), ("lock", "store.json.new")],
-        &[("sled", "sled.new"), ("store.json", "store.json.new")],
-        &[("sled", "sled.new"), ("store.json", "store.json")],
+        &[("sled", "sled.new"), ("lock", "mark")],
+        &[("sled", "sled.new"), ("mark", "mark"), ("lock", "store.json.new")],
+        &[("sled", "sled.new"), ("mark", "mark"), ("store.json", "store.json.new")],
+        &[("sled", "sled.new"), ("mark", "mark"), ("store.json", "store.json")],
     ];
     for (number, step) in steps.iter().enumerate() {
         let dir = parent.path().join(number.to_string());
@@ -167,7 +171,7 @@ fn a_creation_that_was_cut_short_anywhere_is_repeated() {
         create(&dir);
         let mut names: Vec<_> = fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         names.sort();
-        assert_eq!(names, ["lock", "sled", "store.json"], "step {number}");
+        assert_eq!(names, ["lock", "mark", "sled", "store.json"], "step {number}");
         assert_whole(&open(&dir).unwrap());
     }
 }
@@ -180,7 +184,7 @@ fn a_store_that_has_lost_a_part_is_neither_opened_nor_created_anew() {
     let snapshot =
         Path::new("sled").join(snapshot.into_iter().find(|name| name.to_string_lossy().starts_with("snap.")).unwrap());
     let aside = parent.path().join("aside");
-    for part in [Path::new("store.json"), Path::new("sled"), Path::new("sled/db"), &snapshot] {
+    for part in [Path::new("store.json"), Path::new("mark"), Path::new("sled"), Path::new("sled/db"), &snapshot] {
         fs::rename(dir.join(part), &aside).unwrap();
         let before = contents(&dir);
         for opened in [open(&dir), SledStore::open_copy(&dir, &options())] {
@@ -271,4 +275,24 @@ fn a_store_is_not_opened_while_it_is_copied() {
     assert_whole(&SledStore::open_copy(&dir, &options()).unwrap());
     assert!(!dir.join("lock").exists());
     assert_whole(&open(&dir).unwrap());
+}
+
+#[test]
+fn an_older_database_does_not_pass_for_the_store_s_own() {
+    let (parent, dir) = temporary();
+    create(&dir);
+    let older = parent.path().join("older");
+    copy(&dir.join("sled"), &older);
+    open(&dir).unwrap().commit(Batch::new().delete(Table::Svms, *b"vs0")).unwrap();
+    fs::rename(dir.join("sled"), parent.path().join("aside")).unwrap();
+    for _ in 0..2 {
+        copy(&older, &dir.join("sled"));
+        for opened in [SledStore::open_copy(&dir, &options()), open(&dir), open(&dir)] {
+            let error = opened.unwrap_err();
+            assert!(error.source().unwrap().to_string().contains("or is an older one"), "{error:?}");
+        }
+        fs::remove_dir_all(dir.join("sled")).unwrap();
+    }
+    fs::rename(parent.path().join("aside"), dir.join("sled")).unwrap();
+    assert_eq!(open(&dir).unwrap().get(Table::Svms, b"vs0").unwrap(), None);
 }

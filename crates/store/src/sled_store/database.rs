@@ -11,6 +11,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::fault::{Damage, Fault, guarded};
+use super::mark::Mark;
 use crate::{Change, Entry, Expect, Table};
 
 /// sled divides its log into segments of this size; fixed when a database is made.
@@ -23,6 +24,9 @@ pub(super) const SEGMENT_BYTES: u32 = 4 * 1024 * 1024;
 
 /// How far sled's log may run ahead of the last fdatasync, see [`Database::runs_ahead`].
 const MAX_AHEAD: i64 = SEGMENT_BYTES as i64 / 4;
+
+/// How much log may be written before the mark is moved again. Closing moves it too.
+const MARK_INTERVAL: i64 = 1024 * 1024;
 
 /// sled refuses less than a page per shard by panicking.
 const MIN_CACHE_BYTES: u64 = 1024 * 1024;
@@ -40,6 +44,8 @@ pub(super) struct Database {
     log: File,
     /// The position in the log up to which it is durable.
     synced: AtomicI64,
+    /// Where that is noted, if it is to be.
+    mark: Option<Mark>,
     /// The last field, so that it is dropped last.
     _attendant: Attendant,
 }
@@ -57,7 +63,13 @@ impl Database {
                 .open()
         })?;
         let attendant = Attendant::start(db.clone())?;
-        Ok(Self { synced: AtomicI64::new(position(&db)), db, log: File::open(dir.join(LOG))?, _attendant: attendant })
+        let (log, synced) = (File::open(dir.join(LOG))?, AtomicI64::new(position(&db)));
+        Ok(Self { db, log, synced, mark: None, _attendant: attendant })
+    }
+
+    /// Has the mark follow the log from now on. The log must reach it.
+    pub(super) fn move_mark(&mut self, mark: Mark) {
+        self.mark = Some(mark);
     }
 
     /// Waits until no handle is left on the log in `dir`, and tells whether that came true in time.
@@ -80,6 +92,11 @@ impl Database {
     /// Whether sled found a database, rather than having made one.
     pub(super) fn was_recovered(&self) -> bool {
         self.db.was_recovered()
+    }
+
+    /// The position up to which the log is durable.
+    pub(super) fn end(&self) -> i64 {
+        self.synced.load(Ordering::Acquire)
     }
 
     pub(super) fn get(&self, table: Table, key: &[u8]) -> Result<Option<sled::IVec>, Fault> {
@@ -159,7 +176,10 @@ impl Database {
         let written = position(&self.db);
         self.log.sync_data()?;
         self.synced.store(written, Ordering::Release);
-        Ok(())
+        match &self.mark {
+            Some(mark) if written - mark.position() > MARK_INTERVAL => Ok(mark.set(written)?),
+            _ => Ok(()),
+        }
     }
 
     /// Whether so much has been written since the last sync that there must be one before the next change.
@@ -167,7 +187,17 @@ impl Database {
     /// sled takes what it has written for durable, and writes over the old version of a record as soon as two segments
     /// of log have followed the new one. Were the new one not durable by then, a power cut could take both.
     pub(super) fn runs_ahead(&self) -> bool {
-        position(&self.db) - self.synced.load(Ordering::Acquire) > MAX_AHEAD
+        position(&self.db) - self.end() > MAX_AHEAD
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        if let Some(mark) = &self.mark
+            && let Err(error) = mark.set(self.end())
+        {
+            tracing::warn!(%error, "how far the store's log is durable could not be noted; it is noted the next time");
+        }
     }
 }
 
@@ -255,9 +285,9 @@ mod tests {
         let database = Database::open(dir.path(), 0).unwrap();
         for number in 0..3 {
             put(&database, number);
-            let before = database.synced.load(Ordering::Acquire);
+            let before = database.end();
             database.sync().unwrap();
-            let after = database.synced.load(Ordering::Acquire);
+            let after = database.end();
             assert!(after - before > i64::try_from(MAX_RECORD_BYTES).unwrap(), "{before} to {after}");
         }
     }

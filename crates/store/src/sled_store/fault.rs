@@ -26,6 +26,14 @@ pub(super) enum Damage {
     HeaderNotJson(#[source] serde_json::Error),
     #[error("the header store.json is not as it was written")]
     HeaderChanged,
+    #[error("the mark of how far the database's log was durable is gone")]
+    NoMark,
+    #[error("the mark of how far the database's log was durable is not as it was written")]
+    MarkChanged,
+    #[error(
+        "the database's log ends at {end}, though it was durable up to {mark}: it has lost what follows, or is an older one"
+    )]
+    LogCutShort { end: i64, mark: i64 },
     #[error("the database's log, sled/db, is gone or empty")]
     NoLog,
     #[error("the database has no snapshot, though every database that was opened once has one")]

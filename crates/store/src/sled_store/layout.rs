@@ -4,11 +4,12 @@
 //! | --- | --- |
 //! | `lock` | held while the store is open, with the number of the process in it |
 //! | `store.json` | the header |
+//! | `mark` | how far the database's log is known to be durable |
 //! | `sled/` | the database |
 //! | `sled.copy-1/` and so on | the database as it was before an unfinished snapshot was removed from it |
 //! | `sled.new/`, `store.json.new`, `sled.copy.new/` | the same while they are being made |
 //!
-//! A creation makes `sled.new`, then `store.json`, and ends by renaming `sled.new` to `sled`, so that wherever it is cut
+//! A creation makes `mark` and `sled.new`, then `store.json`, and ends by renaming `sled.new` to `sled`, so that wherever it is cut
 //! short, what is there cannot be taken for a store, nor for one that has lost a part.
 
 use std::fs::{self, File};
@@ -52,6 +53,10 @@ impl<'a> Layout<'a> {
         self.dir.join("store.json.new")
     }
 
+    pub(super) fn mark(&self) -> PathBuf {
+        self.dir.join("mark")
+    }
+
     pub(super) fn database(&self) -> PathBuf {
         self.dir.join("sled")
     }
@@ -92,11 +97,11 @@ pub(super) fn sync_dir(dir: &Path) -> Result<(), OpenError> {
 /// Makes everything below `dir` durable.
 pub(super) fn sync_tree(dir: &Path) -> Result<(), OpenError> {
     for entry in entries(dir)? {
-        match entry.file_type().map_err(failed("look at", &entry.path()))?.is_dir() {
-            true => sync_tree(&entry.path())?,
-            false => {
-                File::open(entry.path()).and_then(|file| file.sync_all()).map_err(failed("sync", &entry.path()))?
-            }
+        let path = entry.path();
+        if is_dir(&entry)? {
+            sync_tree(&path)?;
+        } else {
+            File::open(&path).and_then(|file| file.sync_all()).map_err(failed("sync", &path))?;
         }
     }
     sync_dir(dir)
@@ -107,12 +112,17 @@ pub(super) fn copy_tree(from: &Path, to: &Path) -> Result<(), OpenError> {
     fs::create_dir(to).map_err(failed("create", to))?;
     for entry in entries(from)? {
         let target = to.join(entry.file_name());
-        match entry.file_type().map_err(failed("look at", &entry.path()))?.is_dir() {
-            true => copy_tree(&entry.path(), &target)?,
-            false => drop(fs::copy(entry.path(), &target).map_err(failed("make a copy at", &target))?),
+        if is_dir(&entry)? {
+            copy_tree(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), &target).map_err(failed("make a copy at", &target))?;
         }
     }
     Ok(())
+}
+
+fn is_dir(entry: &fs::DirEntry) -> Result<bool, OpenError> {
+    entry.file_type().map(|file_type| file_type.is_dir()).map_err(failed("look at", &entry.path()))
 }
 
 /// Removes a directory and what is in it, or nothing if there is none.

@@ -54,12 +54,12 @@ impl Lock {
 }
 
 impl Drop for Lock {
-    /// So that nobody is told of a process that has ended in good order.
+    /// Lets go of the lock rather than leaving that to the closing of the file, which a process that is being forked
+    /// from this one may delay. The number goes first, so that nobody is told of a process that has ended in good order.
     fn drop(&mut self) {
-        if self.names_us
-            && let Err(error) = self.file.set_len(0)
-        {
-            tracing::debug!(%error, "the lock file keeps the number of a process that is done with it");
+        let nobody = if self.names_us { self.file.set_len(0) } else { Ok(()) };
+        if let Err(error) = nobody.and(self.file.unlock()) {
+            tracing::debug!(%error, "the lock file was not cleared");
         }
     }
 }

@@ -6,6 +6,7 @@ mod group;
 mod header;
 mod layout;
 mod lock;
+mod mark;
 mod open;
 
 use std::fmt;
@@ -29,7 +30,7 @@ const MAX_TURN: usize = 64;
 /// A store in a directory, on [sled](https://docs.rs/sled/0.34.7) 0.34.7.
 ///
 /// The directory belongs to the store, and must be on a local file system. One process has it open at a time. Below it
-/// lie `lock`, `store.json` (what kind of store this is) and `sled/` (the database).
+/// lie `lock`, `store.json` (what kind of store this is), `mark` (how far the log is durable) and `sled/` (the database).
 ///
 /// # Durability
 ///
@@ -60,15 +61,22 @@ const MAX_TURN: usize = 64;
 /// After the first change, flush or fdatasync that fails, it is unknown what is durable, and the kernel does not report
 /// it again. So from then on every call returns [`StoreError::Failed`], reads too, until the store is opened anew.
 ///
-/// sled protects what it writes with CRC-32. A record that is damaged in the part of the log before the last opening is
-/// noticed when it is read. Behind that, sled cannot tell damage from a write that a crash cut short: it then opens
-/// without what follows in the same segment of the log, and older versions of these records, or none, are what is read.
-/// Never are other bytes read than were once written under the key.
+/// sled protects what it writes with CRC-32. Damage in the part of its log that is older than the last opening is noticed
+/// when it is read. In the newer part sled takes damage for a write that a crash cut short, and goes on without what
+/// follows, so that older versions of these records, or none, would be read. Therefore `mark` says how far the log is
+/// durable, to a MiB while the store is open and exactly once it is closed, and a log that sled recovers to less than
+/// that is refused. What remains unnoticed is damage to the newer part, with more than two segments (8 MiB) of log behind
+/// it, before it was read again. In no case are other bytes read than were once written under the key.
 ///
 /// # Space and memory
 ///
 /// sled's log is two to four times as large as the records in it, and is not compacted. `cache_bytes` bounds its cache;
-/// the process needs some 20 MB beside it.
+/// it needs some 35 MB beside it, and a few threads.
+///
+/// # Logging
+///
+/// sled writes keys and values to the `log` crate's trace level. They are sealed, but have no place in a log: keep the
+/// level off for the target `sled`.
 pub struct SledStore {
     database: Database,
     /// Gives every change its turn.
@@ -363,7 +371,7 @@ mod tests {
             &|store| store.commit(put().expect(TABLE, *b"a", Expect::Absent)),
             &|store| store.commit(put().put(TABLE, *b"b", *b"1")),
             &|store| store.commit(Batch::new().delete(TABLE, *b"before")),
-            &|store| store.replace_each(TABLE, &[replacement.clone()], &[]).map(drop),
+            &|store| store.replace_each(TABLE, std::slice::from_ref(&replacement), &[]).map(drop),
         ];
         for write in writes {
             let (store, _dir) = store_that_cannot_sync();

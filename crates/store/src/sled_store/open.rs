@@ -13,6 +13,7 @@ use super::fault::{Damage, Fault};
 use super::header::{self, HeaderError};
 use super::layout::{Layout, State, copy_tree, entries, failed, remove_file, remove_tree, sync_dir, sync_tree};
 use super::lock::{Lock, LockError};
+use super::mark::{Mark, MarkError};
 use crate::OpenError;
 
 /// Makes a store, up to and including the rename that makes it one.
@@ -35,8 +36,10 @@ pub(super) fn create(dir: &Path, cache_bytes: u64) -> Result<Lock, OpenError> {
     // The second time gives it its first snapshot, without which a log whose head is lost would pass for a new one.
     for _ in 0..2 {
         drop(Database::open(&new_database, cache_bytes).map_err(|fault| fault.on_opening(&new_database))?);
+        await_closing(layout, &new_database)?;
     }
     sync_tree(&new_database)?;
+    Mark::create(&layout.mark()).map_err(failed("write", &layout.mark()))?;
     sync_dir(dir)?;
     write_header(layout)?;
     rename(&new_database, &layout.database())?;
@@ -59,13 +62,10 @@ pub(super) fn open(dir: &Path, cache_bytes: u64, _lock: &Lock) -> Result<Databas
     let layout = Layout::of(dir);
     check(layout)?;
     set_unfinished_snapshots_aside(layout)?;
-    match Database::wait_until_closed(&layout.database()) {
-        Ok(true) => {}
-        Ok(false) => return Err(OpenError::Locked { dir: dir.to_owned(), pid: None }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(damaged(layout, Damage::NoLog)),
-        Err(error) => return Err(failed("lock", &layout.database())(error)),
-    }
-    let database = open_database(layout, &layout.database(), cache_bytes)?;
+    await_closing(layout, &layout.database())?;
+    let mark = Mark::open(&layout.mark()).map_err(|error| not_marked(layout, error))?;
+    let mut database = open_database(layout, &layout.database(), mark.position(), cache_bytes)?;
+    database.move_mark(mark);
     // Opening has put a new snapshot in the place of the old one.
     sync_dir(&layout.database())?;
     sync_dir(dir)?;
@@ -78,7 +78,7 @@ pub(super) fn open_copy(dir: &Path, cache_bytes: u64) -> Result<(Database, TempD
     let scratch = std::env::temp_dir();
     let scratch = TempDir::new_in(&scratch).map_err(failed("make a copy in", &scratch))?;
     let copy = scratch.path().join("sled");
-    {
+    let mark = {
         // A store that was put here by other means than `create` may lack the file. Then nobody has it open either.
         let _lock = match Lock::shared(&layout.lock()) {
             Err(LockError::Io(error)) if error.kind() == io::ErrorKind::NotFound => None,
@@ -86,11 +86,12 @@ pub(super) fn open_copy(dir: &Path, cache_bytes: u64) -> Result<(Database, TempD
         };
         check(layout)?;
         copy_tree(&layout.database(), &copy)?;
-    }
+        Mark::read(&layout.mark()).map_err(|error| not_marked(layout, error))?
+    };
     for snapshot in unfinished_snapshots(&copy)? {
         remove_file(&snapshot)?;
     }
-    Ok((open_database(layout, &copy, cache_bytes)?, scratch))
+    Ok((open_database(layout, &copy, mark, cache_bytes)?, scratch))
 }
 
 /// Refuses what is not a whole store of this format.
@@ -109,8 +110,9 @@ fn check(layout: Layout<'_>) -> Result<(), OpenError> {
     }
 }
 
-/// Opens the database in `place`, which must be there: sled would make up what is missing without a word.
-fn open_database(layout: Layout<'_>, place: &Path, cache_bytes: u64) -> Result<Database, OpenError> {
+/// Opens the database in `place`, which must be there, and whole up to `mark`: sled would go without what is missing, and
+/// say nothing.
+fn open_database(layout: Layout<'_>, place: &Path, mark: i64, cache_bytes: u64) -> Result<Database, OpenError> {
     let log = fs::metadata(place.join(LOG));
     if !log.is_ok_and(|log| log.is_file() && log.len() > 0) {
         return Err(damaged(layout, Damage::NoLog));
@@ -122,7 +124,20 @@ fn open_database(layout: Layout<'_>, place: &Path, cache_bytes: u64) -> Result<D
     if !database.was_recovered() {
         return Err(damaged(layout, Damage::BegunAnew));
     }
+    if database.end() < mark {
+        return Err(damaged(layout, Damage::LogCutShort { end: database.end(), mark }));
+    }
     Ok(database)
+}
+
+/// Waits until this or another process, which has let go of our lock, is done with the database.
+fn await_closing(layout: Layout<'_>, database: &Path) -> Result<(), OpenError> {
+    match Database::wait_until_closed(database) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(OpenError::Locked { dir: layout.dir().to_owned(), pid: None }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(damaged(layout, Damage::NoLog)),
+        Err(error) => Err(failed("lock", database)(error)),
+    }
 }
 
 /// sled writes a snapshot under a name of its own and then renames it. Where it was cut short in between, it would take
@@ -194,6 +209,13 @@ fn rename(from: &Path, to: &Path) -> Result<(), OpenError> {
 
 fn damaged(layout: Layout<'_>, damage: Damage) -> OpenError {
     Fault::from(damage).on_opening(layout.dir())
+}
+
+fn not_marked(layout: Layout<'_>, error: MarkError) -> OpenError {
+    match error {
+        MarkError::Damaged(damage) => damaged(layout, damage),
+        MarkError::Io(source) => failed("use", &layout.mark())(source),
+    }
 }
 
 fn not_locked(layout: Layout<'_>, error: LockError) -> OpenError {

@@ -1,0 +1,139 @@
+//! `claviger backup`.
+
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use claviger::{Engine, Import, SledOptions, SledStore};
+use serde::Serialize;
+
+use super::verify::{FindingView, exit_of};
+use crate::args::BackupCommand;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::session::Session;
+
+/// Where the store lies below a hierarchy's directory.
+const STORE_DIR: &str = "store";
+
+/// A backup that was written to a file.
+#[derive(Serialize)]
+struct Written {
+    file: String,
+    bytes: usize,
+}
+
+impl fmt::Display for Written {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "backup written to {}; it holds no keys: copy the hierarchy's directory too", self.file)
+    }
+}
+
+/// A backup that goes to standard output.
+#[derive(Serialize)]
+struct Text {
+    backup: String,
+}
+
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.backup.trim_end())
+    }
+}
+
+/// A hierarchy that was restored.
+#[derive(Serialize)]
+struct Restored {
+    dir: String,
+    svms: usize,
+    imported: u64,
+    present: u64,
+    findings: Vec<FindingView>,
+}
+
+impl fmt::Display for Restored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for finding in &self.findings {
+            writeln!(f, "{finding}")?;
+        }
+        let Self { dir, svms, imported, present, findings } = self;
+        writeln!(f, "hierarchy restored in {dir}, SVMs: {svms}")?;
+        write!(f, "keys taken over: {imported}; there already: {present}; findings: {}", findings.len())
+    }
+}
+
+pub(crate) fn run(session: &Session, command: BackupCommand) -> Result<Exit, Failure> {
+    match command {
+        BackupCommand::Create { output } => create(session, output),
+        BackupCommand::Restore { from, keys_from } => restore(session, &from, keys_from.as_deref()),
+    }
+}
+
+fn create(session: &Session, output: Option<PathBuf>) -> Result<Exit, Failure> {
+    let engine = session.open()?;
+    session.unlock(&engine)?;
+    let backup = engine.backup()?;
+    match output {
+        Some(file) => {
+            write_new(&file, backup.as_bytes())?;
+            session.output.result(&Written { file: file.display().to_string(), bytes: backup.len() })?;
+        }
+        None => session.output.result(&Text { backup })?,
+    }
+    Ok(Exit::Done)
+}
+
+/// Writes a file that does not exist yet, durably and for its owner alone. One that could not be written whole is removed.
+fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let failed = |source| Failure::File { action: "write", path: path.to_owned(), source };
+    let created = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    let mut file = match created {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            return Err(Failure::FileExists { path: path.to_owned() });
+        }
+        created => created.map_err(failed)?,
+    };
+    let written = file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| sync_dir_of(path));
+    if written.is_err()
+        && let Err(error) = fs::remove_file(path)
+    {
+        tracing::error!(%error, path = %path.display(), "an unfinished backup could not be removed");
+    }
+    written.map_err(failed)
+}
+
+fn sync_dir_of(path: &Path) -> io::Result<()> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+fn restore(session: &Session, from: &Path, keys_from: Option<&Path>) -> Result<Exit, Failure> {
+    let dir = session.dir()?;
+    let failed = |source| Failure::File { action: "read", path: from.to_owned(), source };
+    let backup = fs::read_to_string(from).map_err(failed)?;
+    // What is wrong with the copy shows before anything is made.
+    let open_copy = |dir: &Path| SledStore::open_copy(&dir.join(STORE_DIR), &SledOptions::default());
+    let keys = keys_from.map(open_copy).transpose()?;
+    let passphrase = session.existing_passphrase()?;
+
+    let engine = Engine::restore(dir, &backup, &passphrase, session.options())?;
+    let Import { imported, present, findings } = match keys {
+        Some(keys) => import(session, &engine, &keys)?,
+        None => Import::default(),
+    };
+    session.output.result(&Restored {
+        dir: dir.display().to_string(),
+        svms: engine.svms().len(),
+        imported,
+        present,
+        findings: findings.iter().map(FindingView::of).collect(),
+    })?;
+    Ok(exit_of(&findings))
+}
+
+fn import(session: &Session, engine: &Engine, keys: &SledStore) -> Result<Import, Failure> {
+    let bar = session.output.progress("import", None);
+    Ok(engine.import_keys(keys, |seen| bar.set_position(seen))?)
+}

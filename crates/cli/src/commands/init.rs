@@ -1,0 +1,37 @@
+//! `claviger init`.
+
+use std::fmt;
+
+use claviger::{Engine, SvmName};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::svm::SvmView;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::session::Session;
+
+#[derive(Serialize)]
+struct Made {
+    dir: String,
+    hierarchy: Option<Uuid>,
+    svm: Option<SvmView>,
+}
+
+impl fmt::Display for Made {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let dir = &self.dir;
+        write!(f, "hierarchy made in {dir}; next: claviger keystore create onboard --dir {dir}")
+    }
+}
+
+pub(crate) fn run(session: &Session, name: &SvmName) -> Result<Exit, Failure> {
+    let dir = session.dir()?;
+    let engine = Engine::create(dir, name, session.options())?;
+    session.output.result(&Made {
+        dir: dir.display().to_string(),
+        hierarchy: engine.identity().map(|(hierarchy, _)| hierarchy),
+        svm: engine.svms().first().map(SvmView::of),
+    })?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,139 @@
+//! `claviger job`.
+
+use std::fmt;
+
+use claviger::{Engine, Job, JobError, JobInfo, JobOperation, JobStatus};
+use jiff::Timestamp;
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::args::JobCommand;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::session::{Session, name_of};
+
+/// A job, as it is printed.
+#[derive(Serialize)]
+pub(crate) struct JobView {
+    id: Uuid,
+    operation: &'static str,
+    svm: Option<String>,
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
+    done: u64,
+    total: Option<u64>,
+    started: Timestamp,
+    ended: Option<Timestamp>,
+}
+
+impl JobView {
+    pub(crate) fn of(engine: &Engine, job: &JobInfo) -> Self {
+        let (operation, svm) = match job.operation {
+            JobOperation::RekeyInternal { svm } => {
+                let name = engine.svm(svm).map_or_else(|_| svm.to_string(), |svm| name_of(&svm));
+                ("rekey-internal", Some(name))
+            }
+            _ => ("unknown to this release", None),
+        };
+        let (status, message) = match &job.status {
+            JobStatus::Running => ("running", None),
+            JobStatus::Interrupted => ("interrupted", None),
+            JobStatus::Succeeded => ("succeeded", None),
+            JobStatus::Cancelled => ("cancelled", None),
+            JobStatus::Failed { message } => ("failed", Some(message.clone())),
+            _ => ("unknown to this release", None),
+        };
+        Self {
+            id: job.id,
+            operation,
+            svm,
+            status,
+            message,
+            done: job.progress.done,
+            total: job.progress.total,
+            started: job.started,
+            ended: job.ended,
+        }
+    }
+
+    /// `rekey-internal of SVM vs0, 4096 of 10000 keys`.
+    pub(crate) fn what_and_how_far(&self) -> String {
+        let Self { operation, done, .. } = self;
+        let svm = self.svm.as_ref().map_or_else(String::new, |svm| format!(" of SVM {svm}"));
+        let total = self.total.map_or_else(String::new, |total| format!(" of {total}"));
+        format!("{operation}{svm}, {done}{total} keys")
+    }
+}
+
+impl fmt::Display for JobView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}  {:11}  {}", self.id, self.status, self.what_and_how_far())?;
+        match &self.message {
+            Some(message) => write!(f, ": {message}"),
+            None => Ok(()),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Jobs {
+    jobs: Vec<JobView>,
+}
+
+impl fmt::Display for Jobs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.jobs.is_empty() {
+            return f.write_str("no jobs");
+        }
+        let lines: Vec<_> = self.jobs.iter().map(JobView::to_string).collect();
+        f.write_str(&lines.join("\n"))
+    }
+}
+
+pub(crate) fn run(session: &Session, command: &JobCommand) -> Result<Exit, Failure> {
+    let engine = session.open()?;
+    match *command {
+        JobCommand::List => {
+            let jobs = engine.jobs()?.iter().map(|job| JobView::of(&engine, job)).collect();
+            session.output.result(&Jobs { jobs })?;
+        }
+        JobCommand::Show { job } => session.output.result(&JobView::of(&engine, &engine.job(job)?))?,
+        JobCommand::Wait { job } => {
+            let ended = end_of(session, &engine, job)?;
+            session.output.result(&JobView::of(&engine, &ended))?;
+        }
+        JobCommand::Cancel { job } => {
+            engine.cancel_job(job)?;
+            session.output.result(&JobView::of(&engine, &engine.job(job)?))?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// The job as it ended, after it has gone on where that was needed.
+fn end_of(session: &Session, engine: &Engine, job: Uuid) -> Result<JobInfo, Failure> {
+    let info = engine.job(job)?;
+    match info.status {
+        JobStatus::Succeeded => Ok(info),
+        JobStatus::Cancelled => Err(JobError::Cancelled { job }.into()),
+        JobStatus::Failed { message } => Err(JobError::Failed { job, message }.into()),
+        _ => {
+            session.unlock(engine)?;
+            wait(session, &engine.resume_job(job)?, "job")
+        }
+    }
+}
+
+/// Waits for the end of a job that runs in this process, and shows how far it is.
+pub(crate) fn wait(session: &Session, job: &Job, what: &'static str) -> Result<JobInfo, Failure> {
+    let id = job.id();
+    let bar = session.output.progress(what, Some(0));
+    Ok(job.wait_with(|progress| {
+        tracing::debug!(job = %id, done = progress.done, total = progress.total, "progress");
+        if let Some(total) = progress.total {
+            bar.set_length(total.max(progress.done));
+            bar.set_position(progress.done);
+        }
+    })?)
+}

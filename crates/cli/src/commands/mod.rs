@@ -1,0 +1,38 @@
+//! The commands: each does one thing through the library and prints the result.
+
+mod backup;
+mod completions;
+mod init;
+pub(crate) mod job;
+mod key;
+mod keystore;
+mod quickstart;
+mod rekey;
+mod show;
+mod svm;
+mod verify;
+
+use crate::args::{Args, Command};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::session::Session;
+
+/// Runs the command of `args`.
+pub(crate) fn run(args: Args, output: Output) -> Result<Exit, Failure> {
+    let Args { common, command } = args;
+    let session = || Session::new(common, output);
+    match command {
+        Command::Quickstart { keys } => quickstart::run(&session()?, keys),
+        Command::Init { name } => init::run(&session()?, &name),
+        Command::Svm(command) => svm::run(&session()?, command),
+        Command::Keystore(command) => keystore::run(&session()?, command),
+        Command::Key(command) => key::run(&session()?, command),
+        Command::Rekey { svm } => rekey::run(&session()?, svm.as_deref()),
+        Command::Verify => verify::run(&session()?),
+        Command::Backup(command) => backup::run(&session()?, command),
+        Command::Job(command) => job::run(&session()?, &command),
+        Command::Show => show::run(&session()?),
+        Command::Completions { shell } => completions::run(output, shell),
+    }
+}

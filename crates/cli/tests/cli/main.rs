@@ -1,0 +1,13 @@
+//! The binary, as an operator or a script uses it.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+mod backup;
+mod damage;
+mod help;
+mod kill;
+mod locking;
+mod passphrases;
+mod quickstart;
+mod refusals;
+mod story;
+mod support;
