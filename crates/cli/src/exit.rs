@@ -72,7 +72,6 @@ pub(crate) fn of_open(error: &OpenEngineError) -> Exit {
         OpenEngineError::Exists { .. } => Exit::Taken,
         OpenEngineError::Unfinished { .. } => Exit::NotFound,
         OpenEngineError::Store(error) => of_store(error),
-        OpenEngineError::Resume(error) => of_job(error),
         error => by_blame(error),
     }
 }
@@ -107,7 +106,6 @@ pub(crate) fn of_keystore(error: &KeystoreError) -> Exit {
         KeystoreError::Exists => Exit::Taken,
         KeystoreError::None => Exit::NotFound,
         KeystoreError::TooSoon { .. } => Exit::Passphrase,
-        KeystoreError::Resume(error) => of_job(error),
         error => by_blame(error),
     }
 }

@@ -31,8 +31,10 @@ use crate::verify::{Finding, unopened};
 
 pub use text::BackupTextError;
 
-/// A restored KEK may have made more seals since the backup than the backup says; it keeps half of what is safe.
-const SEALS_AFTER_RESTORE: u64 = SealCount::LIMIT / 2;
+/// A restored KEK may have made more seals since the backup than the backup says: half of what was left is taken for used.
+const fn seals_after_restore(reserved: u64) -> u64 {
+    reserved + SealCount::LIMIT.saturating_sub(reserved) / 2
+}
 
 /// What a backup holds besides what the passphrase opens: no sealing key, and no keys.
 #[derive(Serialize, Deserialize)]
@@ -44,6 +46,7 @@ struct Hierarchy {
     svms: Vec<SvmRecord>,
     keystore: KeystoreRecord,
     keks: Vec<KekList>,
+    seals: Vec<SealRecord>,
 }
 
 impl Hierarchy {
@@ -66,7 +69,7 @@ impl Hierarchy {
 pub struct Import {
     /// Keys taken over; each was opened.
     pub imported: u64,
-    /// Keys that were there already, with the same bytes.
+    /// Keys that were there already, and are the same.
     pub present: u64,
     /// Keys that were not taken over, and why.
     pub findings: Vec<Finding>,
@@ -85,16 +88,15 @@ impl Engine {
         let keeper = present.keeper.ok_or(BackupError::Locked)?;
         let node = core.node.clone().ok_or(BackupError::NoIdentity)?;
         let onboard = OnboardRecord { ckek_unattended: None, attempts: None, ..present.record.body.onboard.clone() };
+        let (lists, reservations) = core.read_keks()?;
         let hierarchy = Hierarchy {
             version: V1,
             made: core.clock.now(),
             node,
             svms: bodies(core.records.scan(SvmRecord::PREFIX)?)?,
             keystore: KeystoreRecord { onboard: onboard.clone(), ..present.record.body },
-            keks: bodies(core.read_keks()?.0)?
-                .into_iter()
-                .map(|list: KekList| KekList { operation: None, ..list })
-                .collect(),
+            keks: bodies(lists)?.into_iter().map(|list: KekList| KekList { operation: None, ..list }).collect(),
+            seals: reservations.into_values().map(|seals| seals.body).collect(),
         };
         let json = serde_json::to_vec(&hierarchy).map_err(BackupError::Body)?;
         Ok(text::write(&core.arena, &onboard, keeper.ckek(), &json)?)
@@ -118,7 +120,11 @@ impl Engine {
         let mut core = Core::empty(Arc::new(store), Some(dir), options)?;
         core.check_leftovers(Some(dir), |table, key| hierarchy.has(table, key))?;
         for svm in &hierarchy.svms {
-            core.restore_svm(svm, hierarchy.keks.iter().find(|list| list.svm == svm.svm))?;
+            core.restore_svm(svm)?;
+        }
+        // Also those of an SVM whose own record was lost: its keys open all the same.
+        for list in &hierarchy.keks {
+            core.restore_keks(list, &hierarchy.seals)?;
         }
         let id = hierarchy.keystore.keystore;
         let common_criteria = hierarchy.keystore.onboard.common_criteria;
@@ -133,13 +139,13 @@ impl Engine {
     /// those that open are taken. `progress` is called with the number of keys seen.
     ///
     /// # Errors
-    /// A store failed; what was taken over before stays, and importing again goes on.
-    pub fn import_keys(&self, source: &dyn Store, mut progress: impl FnMut(u64)) -> Result<Import, RecordError> {
+    /// A store failed, or there is no room in key memory; what was taken over before stays, and importing again goes on.
+    pub fn import_keys(&self, source: &dyn Store, mut progress: impl FnMut(u64)) -> Result<Import, KeyError> {
         let mut import = Import::default();
         let mut after: Option<Vec<u8>> = None;
         let mut seen = 0;
         loop {
-            let page = source.scan(Table::Keys, &[], after.as_deref(), PAGE)?;
+            let page = source.scan(Table::Keys, &[], after.as_deref(), PAGE).map_err(RecordError::Store)?;
             for of_one_svm in page.chunk_by(|a, b| svm_part(&a.key) == svm_part(&b.key)) {
                 self.import_of_one_svm(of_one_svm, &mut import)?;
             }
@@ -152,11 +158,12 @@ impl Engine {
         }
     }
 
-    fn import_of_one_svm(&self, entries: &[Entry], import: &mut Import) -> Result<(), RecordError> {
+    fn import_of_one_svm(&self, entries: &[Entry], import: &mut Import) -> Result<(), KeyError> {
         let svm = entries.first().and_then(|entry| svm_part(&entry.key)).map(|svm| SvmId::from_bytes(*svm));
         let mut waiting: Vec<&Entry> = entries.iter().collect();
         while !waiting.is_empty() {
-            let keks = svm.and_then(|svm| self.core.live.svm(svm)).map(|live| live.keks.load_full());
+            let live = svm.and_then(|svm| self.core.live.svm(svm));
+            let keks = live.as_ref().map(|live| live.keks.load_full());
             let mut taken = Vec::new();
             let mut items = Vec::new();
             for entry in waiting.drain(..) {
@@ -168,14 +175,21 @@ impl Engine {
                     Err(error) => import.findings.push(unopened(&entry.key, error)?),
                 }
             }
-            let Some(Keks::Open(open)) = keks.as_deref() else { return Ok(()) };
-            let outcomes = self.core.records.store().replace_each(Table::Keys, &items, &[guard(open)])?;
+            let (Some(live), Some(keks)) = (&live, &keks) else { return Ok(()) };
+            let Keks::Open(open) = keks.as_ref() else { return Ok(()) };
+            let outcomes = self
+                .core
+                .records
+                .store()
+                .replace_each(Table::Keys, &items, &[guard(open)])
+                .map_err(RecordError::Store)?;
             for (entry, outcome) in taken.into_iter().zip(outcomes) {
                 match outcome {
                     Outcome::Replaced => import.imported += 1,
                     Outcome::Changed => self.count_present(entry, import)?,
                     // A rekey came in between.
-                    Outcome::Refused => waiting.push(entry),
+                    Outcome::Refused if live.changed_since(keks) => waiting.push(entry),
+                    Outcome::Refused => return Err(KeyError::KeksChanged { svm: live.id }),
                 }
             }
         }
@@ -201,7 +215,7 @@ impl Engine {
     }
 
     /// Counts a key that is there already, if it is the same.
-    fn count_present(&self, entry: &Entry, import: &mut Import) -> Result<(), RecordError> {
+    fn count_present(&self, entry: &Entry, import: &mut Import) -> Result<(), KeyError> {
         let Ok((svm, object)) = parse_store_key(&entry.key) else { return Ok(()) };
         let is_same = || -> Result<bool, KeyError> {
             let keks = self.core.svm(svm)?.keks.load_full();
@@ -223,25 +237,22 @@ fn svm_part(key: &[u8]) -> Option<&[u8; 16]> {
 }
 
 impl Core {
-    /// Puts an SVM and its KEKs; again after an interrupted recovery, with the same outcome.
-    fn restore_svm(&self, svm: &SvmRecord, keks: Option<&KekList>) -> Result<(), RecordError> {
+    /// Puts an SVM; again after an interrupted recovery, with the same outcome.
+    fn restore_svm(&self, svm: &SvmRecord) -> Result<(), RecordError> {
         let name = NameRecord { version: V1, name: svm.name.clone(), svm: svm.svm };
-        let mut batch = Batch::new().put(Table::Svms, svm.key(), self.records.seal(svm)?).put(
-            Table::Svms,
-            name.key(),
-            self.records.seal(&name)?,
-        );
-        if let Some(list) = keks {
-            batch = batch.put(Table::Keks, list.key(), self.records.seal(list)?);
-            for entry in list.entries() {
-                let seals = SealRecord {
-                    version: V1,
-                    svm: svm.svm,
-                    kek_version: entry.kek_version,
-                    reserved: SEALS_AFTER_RESTORE,
-                };
-                batch = batch.put(Table::Keks, seals.key(), self.records.seal(&seals)?);
-            }
+        let batch = Batch::new().put(Table::Svms, svm.key(), self.records.seal(svm)?);
+        Ok(self.records.store().commit(batch.put(Table::Svms, name.key(), self.records.seal(&name)?))?)
+    }
+
+    /// Puts the KEKs of an SVM, with what seals they may have made.
+    fn restore_keks(&self, list: &KekList, seals: &[SealRecord]) -> Result<(), RecordError> {
+        let mut batch = Batch::new().put(Table::Keks, list.key(), self.records.seal(list)?);
+        for entry in list.entries() {
+            let (svm, kek_version) = (list.svm, entry.kek_version);
+            let of_entry = |seals: &&SealRecord| seals.svm == svm && seals.kek_version == kek_version;
+            let reserved = seals_after_restore(seals.iter().find(of_entry).map_or(0, |seals| seals.reserved));
+            let seals = SealRecord { version: V1, svm, kek_version, reserved };
+            batch = batch.put(Table::Keks, seals.key(), self.records.seal(&seals)?);
         }
         Ok(self.records.store().commit(batch)?)
     }

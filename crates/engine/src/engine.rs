@@ -1,7 +1,9 @@
 //! The engine: opening, what it holds, closing.
 
 use std::collections::BTreeMap;
+use std::fs::{DirBuilder, File};
 use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,12 +16,13 @@ use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::error::{Advice, Blame, Fault};
-use crate::jobs::{JobError, Jobs};
+use crate::jobs::Jobs;
 use crate::keys::PAGE;
 use crate::keystores::Keystore;
 use crate::live::{Keks, Live, LiveSvm};
 use crate::options::Options;
 use crate::records::{Body, NodeRecord, Operation, RecordError, RecordName, Records, SvmRecord, V1};
+use crate::sealing_key;
 use crate::svms::{SvmError, SvmName};
 
 /// A key hierarchy, open.
@@ -125,13 +128,13 @@ impl Engine {
         let resumes = options.resume_jobs;
         let core = Core::load(store, dir, options)?;
         core.finish_deletions();
-        core.forget_old_jobs()?;
         let engine = Self::over(core, resumes);
+        // A node must come up with its keys, whatever becomes of its jobs.
+        if let Err(error) = engine.core.forget_old_jobs() {
+            tracing::error!(%error, "jobs that ended long ago were not forgotten");
+        }
         if resumes {
-            engine.resume_jobs().map_err(|error| match error {
-                JobError::Records(error) => OpenEngineError::Records(error),
-                error => OpenEngineError::Resume(Box::new(error)),
-            })?;
+            engine.resume_what_can_be();
         }
         Ok(engine)
     }
@@ -275,19 +278,21 @@ impl Core {
                 (scanned.key, keks)
             })
             .collect();
+        let mut svms = Vec::new();
         for scanned in self.records.scan::<SvmRecord>(SvmRecord::PREFIX)? {
             let Some(svm) = SvmRecord::svm_of(&scanned.key) else { continue };
             let keks = keks.remove(svm.as_bytes().as_slice()).unwrap_or(Keks::None);
-            self.live.add(LiveSvm::new(svm, scanned.read, keks));
+            svms.push(LiveSvm::new(svm, scanned.read, keks));
         }
         for (key, keks) in keks {
             if let Ok(svm) = <[u8; 16]>::try_from(key) {
                 let svm = SvmId::from_bytes(svm);
                 tracing::error!(%svm, "an SVM has KEKs and no record of its own");
                 let lost = RecordError::Lost { name: RecordName::of::<SvmRecord>(&SvmRecord::key_of(svm)) };
-                self.live.add(LiveSvm::new(svm, Err(lost), keks));
+                svms.push(LiveSvm::new(svm, Err(lost), keks));
             }
         }
+        self.live.add_all(svms);
         Ok(())
     }
 
@@ -313,10 +318,29 @@ fn store_dir(dir: &Path) -> PathBuf {
     dir.join(STORE_DIR)
 }
 
+/// Whether there is nothing in the directory but what an interrupted creation leaves: the store first, then the sealing key.
+fn is_free(dir: &Path) -> io::Result<bool> {
+    let names: Vec<_> = std::fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<_>>()?;
+    let has_store = names.iter().any(|name| name == STORE_DIR);
+    Ok(names.iter().all(|name| name == STORE_DIR || (has_store && sealing_key::is_file_name(name))))
+}
+
+/// Makes the directory, for its owner alone, durably.
+fn make_dir(dir: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    match dir.canonicalize()?.parent() {
+        Some(parent) => File::open(parent)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
 /// Makes the store, or takes over one that an interrupted creation has left without a hierarchy.
 pub(crate) fn create_store(dir: &Path, options: &Options) -> Result<SledStore, OpenEngineError> {
     let failed = |source| OpenEngineError::Directory { dir: dir.to_owned(), source };
-    std::fs::create_dir_all(dir).map_err(failed)?;
+    make_dir(dir).map_err(failed)?;
+    if !is_free(dir).map_err(failed)? {
+        return Err(OpenEngineError::NotEmpty { dir: dir.to_owned() });
+    }
     match SledStore::create(&store_dir(dir), &options.sled) {
         Err(StoreOpenError::Exists { .. }) => Ok(SledStore::open(&store_dir(dir), &options.sled)?),
         created => Ok(created?),
@@ -328,19 +352,28 @@ pub(crate) fn create_store(dir: &Path, options: &Options) -> Result<SledStore, O
 #[non_exhaustive]
 pub enum OpenEngineError {
     /// There is a hierarchy already.
-    #[error("there is a hierarchy already{}; open it, or choose another directory", in_dir(dir))]
+    #[error(
+        "there is a hierarchy already{}; open it, repeat the recovery that was begun, or choose another directory",
+        in_dir(dir)
+    )]
     Exists {
         /// Where, if it is in a directory.
         dir: Option<PathBuf>,
     },
     /// The hierarchy's creation was not completed, or the record that says so is lost.
     #[error(
-        "the creation of this hierarchy{} was not completed, or its first record is lost; repeat the creation, or put the record back from a copy",
+        "the creation of this hierarchy{} was not completed, or its first record is lost; repeat the creation or the recovery that was begun, or put the record back from a copy",
         in_dir(dir)
     )]
     Unfinished {
         /// Where, if it is in a directory.
         dir: Option<PathBuf>,
+    },
+    /// The directory has other things in it.
+    #[error("the directory {} is not empty; choose one that is, or that does not exist", dir.display())]
+    NotEmpty {
+        /// The directory.
+        dir: PathBuf,
     },
     /// The directory cannot be used.
     #[error("the directory {} cannot be used", dir.display())]
@@ -390,9 +423,6 @@ pub enum OpenEngineError {
     /// Key memory cannot be had, or is full.
     #[error(transparent)]
     Memory(#[from] ArenaError),
-    /// An interrupted job could not go on.
-    #[error("the hierarchy was open, and an interrupted job could not be resumed")]
-    Resume(#[source] Box<JobError>),
     /// The store failed, or a record is damaged.
     #[error(transparent)]
     Records(#[from] RecordError),
@@ -411,7 +441,7 @@ impl From<StoreError> for OpenEngineError {
 impl Blame for OpenEngineError {
     fn blame(&self) -> (Fault, Advice) {
         match self {
-            Self::Exists { .. } | Self::Directory { .. } | Self::SealingKeyExposed { .. } => {
+            Self::Exists { .. } | Self::NotEmpty { .. } | Self::Directory { .. } | Self::SealingKeyExposed { .. } => {
                 (Fault::Caller, Advice::Correct)
             }
             Self::Unfinished { .. } => (Fault::Caller, Advice::Correct),
@@ -427,7 +457,6 @@ impl Blame for OpenEngineError {
             Self::SealingKeyFile { .. } | Self::SealingKeyFormat { .. } => (Fault::Data, Advice::Repair),
             Self::Key(_) => (Fault::Node, Advice::Retry),
             Self::Memory(error) => error.blame(),
-            Self::Resume(error) => error.blame(),
             Self::Records(error) => error.blame(),
         }
     }

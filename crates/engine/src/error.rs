@@ -4,11 +4,13 @@ use std::fmt;
 
 use claviger_secret::ArenaError;
 use claviger_store::StoreError;
+use serde::{Deserialize, Serialize};
 
 use crate::records::RecordError;
 
 /// Whose fault an error is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Fault {
     /// What was asked cannot be done as asked.
@@ -24,7 +26,8 @@ pub enum Fault {
 }
 
 /// What to do about an error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Advice {
     /// Ask for something else, or with other values.

@@ -59,8 +59,12 @@ pub enum JobStatus {
     Cancelled,
     /// It could not go on.
     Failed {
-        /// Why, and what to do.
+        /// Why.
         message: String,
+        /// Whose fault it is.
+        fault: Fault,
+        /// What to do.
+        advice: Advice,
     },
 }
 
@@ -122,12 +126,15 @@ impl Job {
                 JobStatus::Succeeded => return Ok(now),
                 JobStatus::Interrupted => return Err(JobError::Interrupted { job: now.id }),
                 JobStatus::Cancelled => return Err(JobError::Cancelled { job: now.id }),
-                JobStatus::Failed { message } => return Err(JobError::Failed { job: now.id, message }),
+                JobStatus::Failed { message, fault, advice } => {
+                    return Err(JobError::Failed { job: now.id, message, fault, advice });
+                }
             }
         }
     }
 
-    /// Asks the job to stop at its next durable point. What it has done stays done, and everything stays readable.
+    /// Asks the job to stop at its next durable point. What it has done stays done, and everything stays readable. The
+    /// request itself is not durable: a job that a crash interrupts before that point goes on afterwards.
     pub fn cancel(&self) {
         self.cell.cancel.store(true, Ordering::Release);
     }
@@ -301,6 +308,13 @@ impl Engine {
         Ok(resumed)
     }
 
+    /// Goes on with what was interrupted. What cannot go on now is left interrupted.
+    pub(crate) fn resume_what_can_be(&self) {
+        if let Err(error) = self.resume_jobs() {
+            tracing::error!(%error, "an interrupted job could not be resumed");
+        }
+    }
+
     /// Goes on with one job that was interrupted, or finds it where it runs.
     ///
     /// # Errors
@@ -314,7 +328,7 @@ impl Engine {
         }
     }
 
-    /// Cancels a job: it stops at its next durable point. One that was interrupted is ended at once.
+    /// Cancels a job: it stops at its next durable point, see [`Job::cancel`]. One that was interrupted is ended at once.
     ///
     /// # Errors
     /// [`JobError::Unknown`], [`JobError::Ended`], [`JobError::Records`].
@@ -403,7 +417,9 @@ fn status_of(phase: &Phase) -> Option<JobStatus> {
         Phase::Ended { stop, .. } => Some(match stop {
             Stop::Succeeded => JobStatus::Succeeded,
             Stop::Cancelled => JobStatus::Cancelled,
-            Stop::Failed { message } => JobStatus::Failed { message: message.clone() },
+            Stop::Failed { message, fault, advice } => {
+                JobStatus::Failed { message: message.clone(), fault: *fault, advice: *advice }
+            }
         }),
     }
 }
@@ -447,8 +463,12 @@ pub enum JobError {
     Failed {
         /// The job.
         job: Uuid,
-        /// Why, and what to do.
+        /// Why.
         message: String,
+        /// Whose fault it is.
+        fault: Fault,
+        /// What to do.
+        advice: Advice,
     },
     /// No thread could be started for the job.
     #[error("no thread could be started for the job")]
@@ -464,7 +484,7 @@ impl Blame for JobError {
             Self::Unknown { .. } | Self::Ended { .. } | Self::Cancelled { .. } => (Fault::Caller, Advice::Correct),
             Self::Locked { .. } => (Fault::Caller, Advice::GiveCredentials),
             Self::Interrupted { .. } | Self::Thread(_) => (Fault::Node, Advice::Retry),
-            Self::Failed { .. } => (Fault::Data, Advice::Repair),
+            Self::Failed { fault, advice, .. } => (*fault, *advice),
             Self::Records(error) => error.blame(),
         }
     }

@@ -7,7 +7,7 @@ use claviger_wrap::{KekVersion, Key256, SvmId};
 ///
 /// Any thread may call any method at any time; the engine holds no lock while it does. What `fetch` returns is checked
 /// against the KEK's id by the engine, so a keeper that answers with another key does no harm.
-pub trait Keeper: Send + Sync {
+pub(crate) trait Keeper: Send + Sync {
     /// Wraps `kek`, or deposits it.
     ///
     /// # Errors
@@ -25,28 +25,22 @@ pub trait Keeper: Send + Sync {
     /// # Errors
     /// [`KeeperError`]; the KEK may then be forgotten or not.
     fn discard(&self, kept: &KeptKek) -> Result<(), KeeperError>;
-
-    /// Whether the keeper is reachable and usable now.
-    ///
-    /// # Errors
-    /// [`KeeperError`] says why not.
-    fn probe(&self) -> Result<(), KeeperError>;
 }
 
 /// Which KEK it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct KekPlace {
+pub(crate) struct KekPlace {
     /// The SVM.
-    pub svm: SvmId,
+    pub(crate) svm: SvmId,
     /// The version.
-    pub version: KekVersion,
+    pub(crate) version: KekVersion,
 }
 
 /// What a keeper needs to give a KEK back: wrapped bytes, or a reference. Never the KEK in the clear.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeptKek {
+pub(crate) struct KeptKek {
     /// The keeper's own bytes, at most a few kilobytes.
-    pub bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// Why a keeper did not do what was asked.

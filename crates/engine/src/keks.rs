@@ -8,13 +8,16 @@ use claviger_wrap::{Kek, KekId, KekVersion, Key256, Nonces, SealCount, SvmId, Sy
 use jiff::Timestamp;
 
 use crate::engine::{Core, Engine};
-use crate::keeper::{KekPlace, KeptKek};
+use crate::keeper::{KeeperError, KekPlace, KeptKek};
 use crate::key_error::KeyError;
 use crate::live::{Closed, Keks, LiveKek, LiveSvm, OpenKeks};
 use crate::records::{Body, KekEntry, KekList, Kept, Operation, Read, RecordError, Scanned, SealRecord, SvmRecord, V1};
 
 /// Seals reserved at a time: one more commit in 4,096 creations, and as many lost at each restart.
 const RESERVATION: u64 = 4_096;
+
+/// Of a KEK whose count is lost, half of the safe seals are taken for used.
+const SEALS_OF_A_LOST_COUNT: u64 = SealCount::LIMIT / 2;
 
 /// The reservations of all KEKs, as they were read.
 pub(crate) type Reservations = BTreeMap<Vec<u8>, Read<SealRecord>>;
@@ -60,9 +63,8 @@ impl Engine {
 impl Core {
     /// What is in the `keks` table: each SVM's list, and the reservations that open.
     pub(crate) fn read_keks(&self) -> Result<(Vec<Scanned<KekList>>, Reservations), StoreError> {
-        let is_list = |key: &[u8]| key.len() == size_of::<SvmId>();
-        let lists = self.records.scan::<KekList>(&[])?.into_iter().filter(|scanned| is_list(&scanned.key)).collect();
-        let seals = self.records.scan::<SealRecord>(&[])?.into_iter().filter(|scanned| !is_list(&scanned.key));
+        let lists = self.records.scan_where(&[], KekList::is_key)?;
+        let seals = self.records.scan_where(&[], |key| !KekList::is_key(key))?.into_iter();
         Ok((lists, seals.filter_map(|scanned| Some((scanned.key, scanned.read.ok()?))).collect()))
     }
 
@@ -72,8 +74,7 @@ impl Core {
         let open = |entry: &KekEntry| -> Result<Arc<LiveKek>, Closed> {
             let reservation = reservations.get(&SealRecord::key_of(svm, entry.kek_version)).cloned();
             let key = self.fetch(svm, entry)?;
-            // Without its record, nobody knows how many seals a KEK has made: it opens blobs and seals no more.
-            let reserved = reservation.as_ref().map_or(SealCount::LIMIT, |read| read.body.reserved);
+            let reserved = reservation.as_ref().map_or(SEALS_OF_A_LOST_COUNT, |read| read.body.reserved);
             let kek = Kek::new(&self.arena, entry.kek_version, key, reserved).map_err(|_| Closed::ArenaFull)?;
             match kek.id() == entry.kek_id {
                 true => Ok(Arc::new(LiveKek::new(kek, reservation))),
@@ -103,7 +104,10 @@ impl Core {
                     Ok(key) => return Ok(key),
                     Err(error) => {
                         tracing::warn!(%svm, version = %entry.kek_version, %error, "the keeper did not give the KEK back");
-                        why = Closed::Damaged;
+                        why = match error {
+                            KeeperError::Arena(_) => Closed::ArenaFull,
+                            KeeperError::Damaged => Closed::Damaged,
+                        };
                     }
                 },
                 Err(closed) => why = closed,
@@ -220,10 +224,23 @@ impl Core {
             }
             Err(StoreError::Conflict { .. }) => {
                 drop(changing);
-                self.discard(&kept)
+                self.discard(&kept)?;
+                self.adopt_first_kek(svm)
             }
             Err(error) => Err(RecordError::from(error).into()),
         }
+    }
+
+    /// Publishes a first KEK that is in the store already: another thread has just committed it, or a commit whose answer
+    /// was lost.
+    fn adopt_first_kek(&self, svm: &LiveSvm) -> Result<(), KeyError> {
+        let Some(list) = self.records.read::<KekList>(&KekList::key_of(svm.id))? else { return Ok(()) };
+        let opened = self.open_keks(list, &self.read_keks().map_err(RecordError::Store)?.1);
+        let _changing = svm.changing();
+        if matches!(svm.keks.load().as_ref(), Keks::None) {
+            svm.keks.store(Arc::new(opened));
+        }
+        Ok(())
     }
 
     /// Has each keeper forget what it kept.
@@ -250,13 +267,23 @@ impl Core {
     fn reserve(&self, svm: SvmId, live: &LiveKek, seals: usize) -> Result<(), KeyError> {
         let seals = u64::try_from(seals).unwrap_or(u64::MAX);
         let mut reservation = live.reservation();
+        if live.kek.seals().has(seals) {
+            // Another thread has just reserved more.
+            return Ok(());
+        }
         let reserved =
             live.kek.seals().next_reservation(seals, RESERVATION).map_err(|_| KeyError::SealsExhausted { svm })?;
-        let Some(old) = reservation.as_ref() else { return Err(KeyError::SealsExhausted { svm }) };
-        let body = SealRecord { reserved, ..old.body.clone() };
+        let body = SealRecord { version: V1, svm: svm.uuid(), kek_version: live.kek.version(), reserved };
+        let expect = match reservation.as_ref() {
+            Some(old) => old.unchanged(),
+            // Lost: whatever is in its place now.
+            None => {
+                let there = self.records.store().get(Table::Keks, &body.key()).map_err(RecordError::Store)?;
+                there.map_or(Expect::Absent, Expect::Exactly)
+            }
+        };
         let raw = self.records.seal(&body)?;
-        let batch =
-            Batch::new().expect(Table::Keks, body.key(), old.unchanged()).put(Table::Keks, body.key(), raw.clone());
+        let batch = Batch::new().expect(Table::Keks, body.key(), expect).put(Table::Keks, body.key(), raw.clone());
         match self.records.store().commit(batch) {
             Ok(()) => {}
             // Nobody else writes it: a rekey has dropped the KEK.
@@ -336,7 +363,7 @@ mod tests {
         assert!(matches!(create(&engine, 4), Err(KeyError::SealsExhausted { .. })));
         let object = ObjectRef::Volume(Uuid::from_u128(1));
         assert!(matches!(engine.begin_rotation(svm, object), Err(KeyError::SealsExhausted { .. })));
-        assert!(matches!(engine.open_key(svm, object), Ok(_)));
+        assert!(engine.open_key(svm, object).is_ok());
         drop(engine);
 
         let engine = Engine::open_on(store, options(&arena)).unwrap();

@@ -1,6 +1,7 @@
 //! Why a key could not be made, opened, rotated or deleted.
 
 use claviger_secret::ArenaError;
+use claviger_store::StoreError;
 use claviger_wrap::{GenerateError, KekId, KekVersion, RandomError, SvmId, VersionExhausted};
 
 use crate::error::{Advice, Blame, Fault};
@@ -8,7 +9,8 @@ use crate::keeper::KeeperError;
 use crate::key_record::{KeyRecordError, ObjectRef};
 use crate::records::RecordError;
 
-/// Why a key could not be made, opened, rotated or deleted. Nothing has changed then.
+/// Why a key could not be made, opened, rotated or deleted. Nothing has changed then, unless the store failed: whether a
+/// change was made is then known when the hierarchy is opened again.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
@@ -19,7 +21,7 @@ pub enum KeyError {
         svm: SvmId,
     },
     /// The object has a key already.
-    #[error("{object} has a key already; rotate it, or delete it first")]
+    #[error("{object} has a key already; open or rotate that")]
     Exists {
         /// The object.
         object: ObjectRef,
@@ -112,6 +114,14 @@ pub enum KeyError {
         /// The SVM.
         svm: SvmId,
     },
+    /// The SVM's KEK is kept by a keystore whose record is missing.
+    #[error(
+        "the KEK of SVM {svm} is not in memory: the record of its keystore is missing; put it back from a copy, or restore a backup"
+    )]
+    KeystoreLost {
+        /// The SVM.
+        svm: SvmId,
+    },
     /// There is no keystore that could keep a KEK.
     #[error("there is no keystore to keep the SVM's KEK; create the onboard keystore first")]
     NoKeystore,
@@ -156,6 +166,12 @@ pub enum KeyError {
     Records(#[from] RecordError),
 }
 
+impl From<StoreError> for KeyError {
+    fn from(error: StoreError) -> Self {
+        Self::Records(error.into())
+    }
+}
+
 impl From<GenerateError> for KeyError {
     fn from(error: GenerateError) -> Self {
         match error {
@@ -182,6 +198,7 @@ impl Blame for KeyError {
             | Self::NoSuchKek { .. }
             | Self::Damaged { .. }
             | Self::NoKek { .. }
+            | Self::KeystoreLost { .. }
             | Self::KekDamaged { .. } => (Fault::Data, Advice::Repair),
             Self::Locked { .. } | Self::KeystoreLocked => (Fault::Caller, Advice::GiveCredentials),
             Self::KeptOtherwise => (Fault::Keeper, Advice::Report),

@@ -137,7 +137,7 @@ pub enum KeyRecordError {
     #[error("the record's key does not name an SVM, a key type and an object")]
     StoreKey,
     /// A blob's layout is wrong.
-    #[error("the record is no key blob of a known format: {0}")]
+    #[error("the record is no key blob of a known format")]
     Blob(#[from] BlobError),
     /// The blob says that it belongs elsewhere.
     #[error("the blob belongs to {} {} of SVM {}: it was moved or copied here", found.key_type, found.object, found.svm)]

@@ -192,7 +192,8 @@ impl Engine {
         Ok(counts)
     }
 
-    /// Deletes the key of `object`, both versions where a rotation runs. What it encrypted is lost for good.
+    /// Deletes the key of `object`, both versions where a rotation runs. Nothing opens it any more; its
+    /// wrapped bytes stay in the store's files until those are rewritten, so a deletion is no erasure.
     ///
     /// # Errors
     /// [`KeyError::UnknownSvm`], [`KeyError::Missing`], [`KeyError::Records`].
@@ -397,7 +398,7 @@ fn info(svm: SvmId, object: ObjectRef, raw: &[u8]) -> Result<KeyInfo, KeyError> 
 pub(crate) fn closed(svm: SvmId, why: Closed) -> KeyError {
     match why {
         Closed::Locked => KeyError::Locked { svm },
-        Closed::NoKeystore => KeyError::NoKeystore,
+        Closed::NoKeystore => KeyError::KeystoreLost { svm },
         Closed::NoKek => KeyError::NoKek { svm },
         Closed::Damaged => KeyError::KekDamaged { svm },
         Closed::ArenaFull => KeyError::KekWithoutRoom { svm },

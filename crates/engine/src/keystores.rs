@@ -12,7 +12,6 @@ use uuid::Uuid;
 
 use crate::engine::{Core, Engine};
 use crate::error::{Advice, Blame, Fault};
-use crate::jobs::JobError;
 use crate::keeper::{Keeper, KeeperError};
 use crate::key_error::KeyError;
 use crate::live::Closed;
@@ -66,6 +65,10 @@ impl Engine {
         if !matches!(core.keystore.state.load().as_ref(), State::None) {
             return Err(KeystoreError::Exists);
         }
+        // A second keystore beside KEKs whose own is lost would be in the way of its record's return from a copy.
+        if !core.records.store().scan(Table::Keks, &[], None, 1).map_err(RecordError::Store)?.is_empty() {
+            return Err(KeystoreError::Lost);
+        }
         passphrase.check(mode.rules())?;
         let ckek = Key256::generate(&core.arena, &mut SystemRandom)?;
         let id = Uuid::new_v4();
@@ -110,7 +113,7 @@ impl Engine {
         drop(changing);
         core.reopen_keks()?;
         if self.resumes {
-            self.resume_jobs().map_err(|error| KeystoreError::Resume(Box::new(error)))?;
+            self.resume_what_can_be();
         }
         Ok(())
     }
@@ -173,13 +176,18 @@ impl Default for Keystore {
 impl Keystore {
     /// Reads the keystore's record, and opens it where it opens unattended.
     pub(crate) fn load(arena: &Arena, records: &Records) -> Result<Self, RecordError> {
-        let state = match records.scan::<KeystoreRecord>(&[])?.into_iter().next().map(|scanned| scanned.read) {
-            None => State::None,
-            Some(Err(error)) => {
+        let mut found = records.scan::<KeystoreRecord>(&[])?.into_iter().map(|scanned| scanned.read);
+        let state = match (found.next(), found.next()) {
+            (None, _) => State::None,
+            (_, Some(_)) => {
+                tracing::error!("the cluster has two keystore records; put the store back from a copy");
+                State::Damaged
+            }
+            (Some(Err(error)), None) => {
                 tracing::error!(%error, "the keystore's record does not open");
                 State::Damaged
             }
-            Some(Ok(record)) => {
+            (Some(Ok(record)), None) => {
                 let keeper = unattended_keeper(arena, records, &record.body).unwrap_or_else(|error| {
                     tracing::error!(%error, "the keystore does not open unattended");
                     None
@@ -320,13 +328,17 @@ fn remaining_wait(attempts: Option<Attempts>, now: Timestamp) -> Duration {
     }
 }
 
-/// Why a keystore could not be made, unlocked or changed. Nothing has changed then.
+/// Why a keystore could not be made, unlocked or changed. Nothing has changed then, unless the store failed: see
+/// [`StoreError`](claviger_store::StoreError).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeystoreError {
     /// The cluster has a keystore already.
     #[error("the cluster has an onboard keystore already")]
     Exists,
+    /// There are KEKs, and the record of the keystore that keeps them is missing.
+    #[error("the record of the cluster's keystore is missing; put it back from a copy, or restore a backup")]
+    Lost,
     /// The cluster has no keystore.
     #[error("the cluster has no keystore; create the onboard keystore first")]
     None,
@@ -360,9 +372,6 @@ pub enum KeystoreError {
     /// No key could be made.
     #[error(transparent)]
     Generate(#[from] GenerateError),
-    /// The keystore is unlocked, and an interrupted job could not go on.
-    #[error("the keystore is unlocked, and an interrupted job could not be resumed")]
-    Resume(#[source] Box<JobError>),
     /// The store failed.
     #[error(transparent)]
     Records(#[from] RecordError),
@@ -374,9 +383,8 @@ impl Blame for KeystoreError {
             Self::Exists | Self::None | Self::SamePassphrase | Self::Passphrase(_) => (Fault::Caller, Advice::Correct),
             Self::WrongPassphrase => (Fault::Caller, Advice::GiveCredentials),
             Self::TooSoon { .. } => (Fault::Caller, Advice::Retry),
-            Self::DamagedCkek | Self::DamagedRecord => (Fault::Data, Advice::Repair),
+            Self::DamagedCkek | Self::DamagedRecord | Self::Lost => (Fault::Data, Advice::Repair),
             Self::Arena(error) => error.blame(),
-            Self::Resume(error) => error.blame(),
             Self::Random(_) | Self::Generate(_) => (Fault::Node, Advice::Retry),
             Self::Records(error) => error.blame(),
         }

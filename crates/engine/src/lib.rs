@@ -1,7 +1,7 @@
 //! The key-hierarchy engine that a storage node links.
 //!
 //! A storage node encrypts each volume, aggregate and drive with a key of its own. This library makes those keys, keeps
-//! them wrapped under one KEK per SVM (tenant), has that kept by a [`Keeper`], and gives keys back: opening one reads the
+//! them wrapped under one KEK per SVM (tenant), has that kept by a keeper (the onboard keystore), and gives keys back: opening one reads the
 //! local store and decrypts, and never waits for a network. Nothing that was acknowledged is lost; `docs/` says how.
 //!
 //! The engine is synchronous and brings no runtime. Share an [`Engine`] in an `Arc` between threads.
@@ -55,7 +55,7 @@ pub use bulk::{Creation, NewKey};
 pub use engine::{Engine, OpenEngineError};
 pub use error::{Advice, Blame, Fault};
 pub use jobs::{Job, JobError, JobInfo, JobOperation, JobStatus, Progress};
-pub use keeper::{Keeper, KeeperError, KekPlace, KeptKek};
+pub use keeper::KeeperError;
 pub use keks::KekInfo;
 pub use key_error::KeyError;
 pub use key_record::{KeyRecordError, ObjectRef};

@@ -25,6 +25,11 @@ impl Live {
         self.svms.load_full()
     }
 
+    /// Publishes SVMs that were read at the start.
+    pub(crate) fn add_all(&self, added: impl IntoIterator<Item = LiveSvm>) {
+        self.change(|svms| svms.extend(added.into_iter().map(|svm| (svm.id, Arc::new(svm)))));
+    }
+
     /// Publishes an SVM that has been made durable.
     pub(crate) fn add(&self, svm: LiveSvm) {
         self.change(|svms| {
@@ -95,7 +100,7 @@ pub(crate) enum Closed {
     Locked,
     /// No KEK was ever made, though there is a key.
     NoKek,
-    /// There is no keystore, or its record does not open.
+    /// The record of the keystore that keeps them is missing.
     NoKeystore,
     /// What the keeper kept is damaged, or is another KEK.
     Damaged,
@@ -121,8 +126,8 @@ impl OpenKeks {
 /// A KEK in memory, with the durable record of its seals.
 pub(crate) struct LiveKek {
     pub(crate) kek: Kek,
-    /// Held while a higher reservation is committed to the local store. `None` where the record is lost: then the KEK
-    /// seals no more.
+    /// Held while a higher reservation is committed to the local store. `None` where the record is lost, until the next
+    /// reservation.
     reservation: Mutex<Option<Read<SealRecord>>>,
 }
 

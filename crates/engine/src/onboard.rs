@@ -46,10 +46,6 @@ impl Keeper for OnboardKeeper {
     fn discard(&self, _kept: &KeptKek) -> Result<(), KeeperError> {
         Ok(())
     }
-
-    fn probe(&self) -> Result<(), KeeperError> {
-        Ok(())
-    }
 }
 
 /// A new CKEK's name.

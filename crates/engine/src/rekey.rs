@@ -47,10 +47,12 @@ impl Engine {
             let started = match open.list.body.operation {
                 Some(Operation::Delete) => Err(KeyError::SvmBeingDeleted { svm }.into()),
                 Some(Operation::Rekey { job }) => match self.core.records.read::<JobRecord>(job.as_bytes()) {
-                    Ok(Some(record)) => Ok(self.jobs.run(&self.core, record)?),
+                    Ok(Some(record)) if matches!(record.body.phase, Phase::Running { .. }) => {
+                        Ok(self.jobs.run(&self.core, record)?)
+                    }
                     Err(error @ RecordError::Store(_)) => Err(error.into()),
-                    // The job's record is lost. What it says can be told from the KEKs: a new job goes on.
-                    Ok(None) | Err(_) => self.start_rekey(&live, open),
+                    // The job's record is lost, or ended without freeing the SVM. The KEKs say where a new job goes on.
+                    Ok(_) | Err(_) => self.start_rekey(&live, open),
                 },
                 None => self.start_rekey(&live, open),
             };
@@ -148,7 +150,10 @@ pub(crate) fn run(core: &Core, cell: &Cell, record: Read<JobRecord>) -> JobRecor
         Ok(()) => return rekey.record.body,
         Err(Halted::Close) => return rekey.record.body,
         Err(Halted::Cancel) => Stop::Cancelled,
-        Err(Halted::Failed(error)) => Stop::Failed { message: chain(&error) },
+        Err(Halted::Failed(error)) => {
+            let (fault, advice) = error.blame();
+            Stop::Failed { message: chain(&error), fault, advice }
+        }
     };
     tracing::warn!(?stop, "the rekey stops");
     match end(core, &rekey.record, stop) {
@@ -406,7 +411,7 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Why a rekey could not begin. Nothing has changed then.
+/// Why a rekey could not begin. Nothing has changed then, unless the store failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RekeyError {

@@ -15,7 +15,7 @@ use crate::error::{Advice, Blame, Fault};
 use crate::live::{Keks, LiveSvm};
 use crate::records::{Body, KekList, NameRecord, Operation, Read, RecordError, SealRecord, SvmRecord, V1};
 
-/// The name of an SVM: 1 to 47 ASCII letters, digits, `.`, `-` and `_`, of which the first is a letter or `_`.
+/// The name of an SVM: 1 to 47 ASCII letters, digits, `.`, `-` and `_`, of which the first is a letter or `_`; not a UUID.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct SvmName(String);
@@ -45,7 +45,9 @@ impl TryFrom<String> for SvmName {
     fn try_from(name: String) -> Result<Self, InvalidSvmName> {
         let first = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
         let rest = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'));
-        match first && rest && name.len() <= Self::MAX_LEN {
+        // An SVM can be named by its UUID too, so no name looks like one.
+        let is_uuid = Uuid::parse_str(&name).is_ok();
+        match first && rest && name.len() <= Self::MAX_LEN && !is_uuid {
             true => Ok(Self(name)),
             false => Err(InvalidSvmName),
         }
@@ -66,7 +68,9 @@ impl fmt::Display for SvmName {
 
 /// Not a name of an SVM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("an SVM's name has 1 to 47 ASCII letters, digits, '.', '-' and '_', and begins with a letter or '_'")]
+#[error(
+    "an SVM's name has 1 to 47 ASCII letters, digits, '.', '-' and '_', and begins with a letter or '_'; it is not a UUID"
+)]
 pub struct InvalidSvmName;
 
 /// An SVM.
@@ -183,7 +187,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Deletes a data SVM that has no keys, and its KEKs with it.
+    /// Deletes a data SVM that has no keys, and its KEKs with it. Where the store fails in between, it is completed when the
+    /// hierarchy is opened again.
     ///
     /// # Errors
     /// [`SvmError::Unknown`], [`SvmError::Admin`], [`SvmError::HasKeys`], [`SvmError::Busy`], [`SvmError::Records`].
@@ -223,10 +228,12 @@ impl crate::engine::Core {
     /// the `keks` record first, which every creation expects unchanged; only then are keys looked for.
     pub(crate) fn delete_svm(&self, live: &LiveSvm, record: &Read<SvmRecord>) -> Result<(), SvmError> {
         let svm = live.id;
-        let delete = Batch::new()
-            .expect(Table::Svms, record.body.key(), record.unchanged())
-            .delete(Table::Svms, record.body.key())
-            .delete(Table::Svms, NameRecord::key_of(&record.body.name));
+        let delete = |record: &Read<SvmRecord>| {
+            Batch::new()
+                .expect(Table::Svms, record.body.key(), record.unchanged())
+                .delete(Table::Svms, record.body.key())
+                .delete(Table::Svms, NameRecord::key_of(&record.body.name))
+        };
 
         let has_keys = || -> Result<bool, RecordError> { Ok(!self.scan_keys(svm.as_bytes(), None, 1)?.is_empty()) };
         let Some(list) = self.records.read::<KekList>(&KekList::key_of(svm))? else {
@@ -235,7 +242,7 @@ impl crate::engine::Core {
                 return Err(SvmError::HasKeys { svm });
             }
             // No KEK, so no key; and the first one of an SVM expects the SVM's record unchanged.
-            let batch = delete.expect(Table::Keks, KekList::key_of(svm), Expect::Absent);
+            let batch = delete(record).expect(Table::Keks, KekList::key_of(svm), Expect::Absent);
             self.records.store().commit(batch).map_err(|error| busy(error, svm))?;
             self.live.remove(svm);
             return Ok(());
@@ -256,13 +263,23 @@ impl crate::engine::Core {
             self.set_operation(live, &announced, None)?;
             return Err(SvmError::HasKeys { svm });
         }
-        let mut batch = delete
-            .expect(Table::Keks, announced.body.key(), announced.unchanged())
-            .delete(Table::Keks, announced.body.key());
-        for entry in announced.body.entries() {
-            batch = batch.delete(Table::Keks, SealRecord::key_of(svm, entry.kek_version));
+        let mut record = record.clone();
+        loop {
+            let mut batch = delete(&record)
+                .expect(Table::Keks, announced.body.key(), announced.unchanged())
+                .delete(Table::Keks, announced.body.key());
+            for entry in announced.body.entries() {
+                batch = batch.delete(Table::Keks, SealRecord::key_of(svm, entry.kek_version));
+            }
+            match self.records.store().commit(batch) {
+                Ok(()) => break,
+                // Renamed meanwhile: it goes under its new name.
+                Err(StoreError::Conflict { table: Table::Svms, .. }) => {
+                    record = self.records.read(&SvmRecord::key_of(svm))?.ok_or(SvmError::Unknown { svm })?;
+                }
+                Err(error) => return Err(busy(error, svm)),
+            }
         }
-        self.records.store().commit(batch).map_err(|error| busy(error, svm))?;
         self.live.remove(svm);
         Ok(())
     }
@@ -286,7 +303,8 @@ fn busy_record(error: RecordError, svm: SvmId) -> SvmError {
     }
 }
 
-/// Why an SVM could not be made, changed or deleted. Nothing has changed then.
+/// Why an SVM could not be made, changed or deleted. Nothing has changed then, unless the store failed: whether a change was
+/// made is then known when the hierarchy is opened again.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SvmError {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use claviger_store::{StoreError, Table};
-use claviger_wrap::{SvmId, UnsealError};
+use claviger_wrap::{BlobError, SvmId, UnsealError};
 
 use crate::engine::{Core, Engine};
 use crate::key_error::KeyError;
@@ -91,13 +91,13 @@ impl Engine {
     /// jobs go on meanwhile. `progress` is called with the number of key records seen, once a page.
     ///
     /// # Errors
-    /// The store failed. Damage is no error but a [`Finding`].
-    pub fn verify(&self, mut progress: impl FnMut(u64)) -> Result<Report, RecordError> {
+    /// The store failed, or there is no room in key memory. Damage is no error but a [`Finding`].
+    pub fn verify(&self, mut progress: impl FnMut(u64)) -> Result<Report, KeyError> {
         let mut report = Report::default();
         let core = &self.core;
         report.add::<NodeRecord>(core, &[], |_| Ok(None))?;
-        report.add::<SvmRecord>(core, SvmRecord::PREFIX, |svm| is_unnamed(core, svm))?;
-        report.add::<NameRecord>(core, NameRecord::PREFIX, |name| is_nobodys(core, name))?;
+        report.add::<SvmRecord>(core, SvmRecord::PREFIX, |svm| unnamed(core, svm))?;
+        report.add::<NameRecord>(core, NameRecord::PREFIX, |name| ownerless(core, name))?;
         report.add::<KeystoreRecord>(core, &[], |_| Ok(None))?;
         report.keks(core)?;
         report.add::<JobRecord>(core, &[], |job| cannot_resume(core, job))?;
@@ -110,7 +110,7 @@ impl Engine {
 // Two records that belong together are read one after the other, while others change them. One contradicts the other
 // only if it is found unchanged when the other has been read. Where the other is damaged, that is a finding of its own.
 
-fn is_unnamed(core: &Core, svm: &Read<SvmRecord>) -> Result<Option<String>, StoreError> {
+fn unnamed(core: &Core, svm: &Read<SvmRecord>) -> Result<Option<String>, StoreError> {
     let key = NameRecord::key_of(&svm.body.name);
     let named = match core.records.read::<NameRecord>(&key) {
         Ok(name) => name.is_some_and(|name| name.body.svm == svm.body.svm),
@@ -120,7 +120,7 @@ fn is_unnamed(core: &Core, svm: &Read<SvmRecord>) -> Result<Option<String>, Stor
     Ok((!named && is_unchanged(core, svm)?).then(|| "the SVM's name is not recorded as its own".to_owned()))
 }
 
-fn is_nobodys(core: &Core, name: &Read<NameRecord>) -> Result<Option<String>, StoreError> {
+fn ownerless(core: &Core, name: &Read<NameRecord>) -> Result<Option<String>, StoreError> {
     let svm = name.body.svm;
     let exists = core.records.store().get(Table::Svms, &SvmRecord::key_of(svm.into()))?.is_some();
     Ok((!exists && is_unchanged(core, name)?).then(|| format!("the name belongs to SVM {svm}, which does not exist")))
@@ -149,7 +149,8 @@ fn check_keks(core: &Core, list: &KekList) -> Result<Vec<Finding>, StoreError> {
         }
         let seals = SealRecord::key_of(svm, entry.kek_version);
         if core.records.store().get(Table::Keks, &seals)?.is_none() {
-            let detail = "the seal count of a live KEK is missing; rekey the SVM".to_owned();
+            let detail =
+                "the seal count of a live KEK is missing; the next key made under it writes a new one".to_owned();
             let record = RecordName::of::<SealRecord>(&seals);
             findings.push(Finding { record, object: None, problem: Problem::Inconsistent, detail });
         }
@@ -158,7 +159,7 @@ fn check_keks(core: &Core, list: &KekList) -> Result<Vec<Finding>, StoreError> {
 }
 
 /// What is wrong with a count of seals: nobody needs it.
-fn is_uncounted(core: &Core, seals: &Read<SealRecord>) -> Result<Option<String>, StoreError> {
+fn unneeded(core: &Core, seals: &Read<SealRecord>) -> Result<Option<String>, StoreError> {
     let version = seals.body.kek_version;
     let live = match core.records.read::<KekList>(&KekList::key_of(seals.body.svm.into())) {
         Ok(list) => list.is_some_and(|list| list.body.entries().any(|entry| entry.kek_version == version)),
@@ -200,8 +201,7 @@ impl Report {
 
     /// The table `keks` holds two kinds of records, told by the length of their keys.
     fn keks(&mut self, core: &Core) -> Result<(), RecordError> {
-        let is_list = |key: &[u8]| key.len() == size_of::<SvmId>();
-        for scanned in core.records.scan::<KekList>(&[])?.into_iter().filter(|scanned| is_list(&scanned.key)) {
+        for scanned in core.records.scan_where::<KekList>(&[], KekList::is_key)? {
             if let Ok(list) = &scanned.read {
                 let mut findings = check_keks(core, &list.body)?;
                 if !findings.is_empty() {
@@ -217,15 +217,15 @@ impl Report {
             }
             self.look_at(scanned, |_| Ok(None))?;
         }
-        for scanned in core.records.scan::<SealRecord>(&[])?.into_iter().filter(|scanned| !is_list(&scanned.key)) {
-            self.look_at(scanned, |seals| is_uncounted(core, seals))?;
+        for scanned in core.records.scan_where::<SealRecord>(&[], |key| !KekList::is_key(key))? {
+            self.look_at(scanned, |seals| unneeded(core, seals))?;
         }
         Ok(())
     }
 
-    fn keys(&mut self, engine: &Engine, progress: &mut impl FnMut(u64)) -> Result<(), RecordError> {
+    fn keys(&mut self, engine: &Engine, progress: &mut impl FnMut(u64)) -> Result<(), KeyError> {
         let core = &engine.core;
-        core.each_page::<RecordError>(&[], |page| {
+        core.each_page::<KeyError>(&[], |page| {
             // Loaded after the page was read, so a rekey may have dropped a KEK that a blob of the page names: those are
             // read again below.
             let mut opened: Option<(SvmId, Arc<Keks>)> = None;
@@ -269,7 +269,7 @@ fn unreadable(record: RecordName, error: &RecordError) -> Finding {
         RecordError::Sealed { source, .. } => match source {
             UnsealError::OtherSealingKey => Problem::OtherKey,
             UnsealError::OtherTable { .. } => Problem::Misplaced,
-            UnsealError::Format { .. } | UnsealError::Suite { .. } => Problem::UnknownFormat,
+            UnsealError::Format { .. } | UnsealError::Suite { .. } | UnsealError::Zero { .. } => Problem::UnknownFormat,
             _ => Problem::Damaged,
         },
         RecordError::Body { .. } => Problem::UnknownFormat,
@@ -278,23 +278,15 @@ fn unreadable(record: RecordName, error: &RecordError) -> Finding {
     Finding { record, object: None, problem, detail: with_cause(error) }
 }
 
-/// What a key that does not open shows. A failing store is passed on.
-pub(crate) fn unopened(key: &[u8], error: KeyError) -> Result<Finding, RecordError> {
+/// What a key that does not open shows. What is no fault of the key's is passed on.
+pub(crate) fn unopened(key: &[u8], error: KeyError) -> Result<Finding, KeyError> {
     let problem = match &error {
-        KeyError::Records(_) => match error {
-            KeyError::Records(error) => return Err(error),
-            _ => Problem::Damaged,
-        },
         KeyError::Layout { source, .. } | KeyError::StoreKey { source, .. } => match source {
             KeyRecordError::OtherPlace { .. } => Problem::Misplaced,
-            KeyRecordError::Blob(blob) => match blob {
-                claviger_wrap::BlobError::Format { .. } | claviger_wrap::BlobError::Suite { .. } => {
-                    Problem::UnknownFormat
-                }
-                _ => Problem::Damaged,
-            },
-            KeyRecordError::StoreKey | KeyRecordError::Versions => Problem::Damaged,
+            KeyRecordError::Blob(BlobError::Format { .. } | BlobError::Suite { .. }) => Problem::UnknownFormat,
+            KeyRecordError::Blob(_) | KeyRecordError::StoreKey | KeyRecordError::Versions => Problem::Damaged,
         },
+        KeyError::Damaged { .. } => Problem::Damaged,
         KeyError::NoSuchKek { .. } | KeyError::NoKek { .. } => Problem::MissingKek,
         KeyError::UnknownSvm { .. } | KeyError::Exists { .. } | KeyError::SvmBeingDeleted { .. } => {
             Problem::Inconsistent
@@ -302,8 +294,21 @@ pub(crate) fn unopened(key: &[u8], error: KeyError) -> Result<Finding, RecordErr
         KeyError::Locked { .. }
         | KeyError::KekDamaged { .. }
         | KeyError::KekWithoutRoom { .. }
-        | KeyError::NoKeystore => Problem::ClosedKek,
-        _ => Problem::Damaged,
+        | KeyError::KeystoreLost { .. } => Problem::ClosedKek,
+        KeyError::Missing { .. }
+        | KeyError::Rotating { .. }
+        | KeyError::NotRotating { .. }
+        | KeyError::Versions { .. }
+        | KeyError::NoKeystore
+        | KeyError::KeystoreLocked
+        | KeyError::KeptOtherwise
+        | KeyError::Keeper(_)
+        | KeyError::SealsExhausted { .. }
+        | KeyError::KeksChanged { .. }
+        | KeyError::Sealing
+        | KeyError::Arena(_)
+        | KeyError::Random(_)
+        | KeyError::Records(_) => return Err(error),
     };
     let record = RecordName { table: Table::Keys, key: key.to_vec() };
     Ok(Finding { record, object: parse_store_key(key).ok(), problem, detail: with_cause(&error) })

@@ -10,12 +10,12 @@ use std::thread;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use claviger::store::MemoryStore;
+use claviger::store::{MemoryStore, Replacement};
 use claviger::{
     Advice, BackupError, BackupTextError, Blame, Engine, Fault, JobError, KeyAlgorithm, KeyError, KeystoreError,
     ObjectRef, OnboardMode, OpenEngineError, Problem, SledStore, SvmId,
 };
-use common::stores::HoldingStore;
+use common::stores::{HoldingStore, Write};
 use common::{
     Bytes, LONG_PASSPHRASE, OTHER_PASSPHRASE, PASSPHRASE, dir_options, kek_versions, name, passphrase, verify_clean,
     versions, volume,
@@ -178,7 +178,8 @@ fn an_import_that_a_rekey_overtakes_loses_nothing() {
     }
     let target: Arc<HoldingStore<MemoryStore>> = HoldingStore::over(target);
     let engine = common::open(&target);
-    let put = target.hold_before(|write| write.replaces());
+    let of_a = move |item: &Replacement| item.key.starts_with(a.as_bytes());
+    let put = target.hold_before(move |write| matches!(write, Write::ReplaceEach { items } if items.iter().all(of_a)));
     let import = thread::scope(|scope| {
         let import = scope.spawn(|| engine.import_keys(&*source, |_| ()).unwrap());
         put.reached();

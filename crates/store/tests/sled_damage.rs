@@ -171,3 +171,53 @@ fn damage_from_before_the_last_opening_is_noticed_when_it_is_read() {
     assert!(matches!(store.scan(Table::Keys, b"", None, 1), Err(StoreError::Damaged { .. })));
     assert_eq!(store.get(Table::Svms, b"vs0").unwrap_or(None), None);
 }
+
+/// The end of the log is lost wherever it may be cut: the batch that was written last is there as a whole or not at all.
+#[test]
+fn a_batch_is_recovered_as_a_whole_or_not_at_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = dir.path().join("whole");
+    let store = SledStore::create(&whole, &options()).unwrap();
+    put_all(&store, 0, SMALL);
+    drop(store);
+    let before = fs::read(whole.join("sled/db")).unwrap();
+    // Far apart in the tree.
+    let numbers = || (0..RECORDS).step_by(10);
+    let put = |batch: Batch, number| batch.put(Table::Keys, key(number), value(number, 1, SMALL));
+    SledStore::open(&whole, &options()).unwrap().commit(numbers().fold(Batch::new(), put)).unwrap();
+    let after = fs::read(whole.join("sled/db")).unwrap();
+
+    let begin = before.iter().zip(&after).take_while(|(before, after)| before == after).count();
+    let end = after.len() - after.iter().rev().take_while(|byte| **byte == 0).count();
+    assert!(end - begin > 30 * SMALL, "{begin} to {end}");
+    let cut = dir.path().join("cut");
+    let mut seen = BTreeSet::new();
+    for place in (begin..end).step_by(211).chain([end]) {
+        copy(&whole, &cut);
+        let lost = vec![0; after.len() - place];
+        fs::write(cut.join("sled/db"), [&after[..place], &lost].concat()).unwrap();
+        // As if the write had never been acknowledged.
+        fs::write(cut.join("mark"), "0000000000000000\n").unwrap();
+        let store = SledStore::open(&cut, &options()).unwrap();
+        let version = |number| store.get(Table::Keys, &key(number)).unwrap().unwrap()[2];
+        let versions: BTreeSet<u8> = numbers().map(version).collect();
+        assert_eq!(versions.len(), 1, "cut at {place} of {begin} to {end}");
+        seen.extend(versions);
+        drop(store);
+        fs::remove_dir_all(&cut).unwrap();
+    }
+    assert_eq!(seen, BTreeSet::from([0, 1]));
+}
+
+/// Each is whole, but they do not belong together. sled finds out by an assertion that fails.
+#[test]
+fn a_log_and_the_snapshot_of_another_are_no_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let (small, large) = (dir.path().join("small"), dir.path().join("large"));
+    written(&small, SMALL);
+    written(&large, LARGE);
+    // Once more, for a snapshot of what was written.
+    drop(SledStore::open(&large, &options()).unwrap());
+    fs::copy(small.join("sled/db"), large.join("sled/db")).unwrap();
+    assert_eq!(try_to_use(&large, SMALL), Use::DoesNotOpen);
+}

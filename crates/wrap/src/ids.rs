@@ -246,3 +246,31 @@ impl fmt::Debug for KekId {
         write!(f, "KekId({self})")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_name_the_types_and_algorithms_of_the_format_and_nothing_else() {
+        let names = |number| {
+            let key_type = KeyType::from_number(number).inspect(|of| assert_eq!(of.number(), number));
+            let algorithm = KeyAlgorithm::from_number(number).inspect(|of| assert_eq!(of.number(), number));
+            (key_type.map(|of| of.to_string()), algorithm.map(|of| (of.to_string(), of.key_len())))
+        };
+        let some = |name: &str| Some(name.to_owned());
+        assert_eq!(names(1), (some("VEK"), Some(("XTS-AES-256".to_owned(), 64))));
+        assert_eq!(names(2), (some("AEK"), Some(("AES-256".to_owned(), 32))));
+        assert_eq!(names(3), (some("NSE-AK"), None));
+        assert!((4..=u8::MAX).chain([0]).all(|number| names(number) == (None, None)));
+        assert_eq!(KeyType::ALL.map(KeyType::number), [1, 2, 3]);
+    }
+
+    #[test]
+    fn versions_begin_at_1_and_end() {
+        assert_eq!(KeyVersion::new(0), None);
+        assert_eq!(KeyVersion::FIRST.get(), 1);
+        assert_eq!(KeyVersion::FIRST.next(), Ok(KeyVersion::new(2).unwrap()));
+        assert_eq!(KekVersion::new(u32::MAX).unwrap().next(), Err(VersionExhausted));
+    }
+}

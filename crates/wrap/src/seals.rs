@@ -34,8 +34,14 @@ impl SealCount {
         self.reserved.load(Ordering::Acquire)
     }
 
-    /// The durable count has been raised to `reserved`. A lower number than before changes nothing, and no number allows
-    /// more than [`SealCount::LIMIT`] seals.
+    /// Whether so many more seals are reserved.
+    #[must_use]
+    pub fn has(&self, seals: u64) -> bool {
+        self.used.load(Ordering::Acquire).saturating_add(seals) <= self.reserved()
+    }
+
+    /// The durable count has been raised to `reserved`. A lower number than before changes nothing, and no number
+    /// allows more than [`SealCount::LIMIT`] seals.
     pub fn raise(&self, reserved: u64) {
         self.reserved.fetch_max(reserved.min(Self::LIMIT), Ordering::AcqRel);
     }

@@ -1,5 +1,5 @@
-//! Every single changed bit and every truncation of what this crate writes: refused, with the error that says where, and
-//! never a panic.
+//! Every single changed bit and every truncation of what this crate writes: refused, with the error that says where,
+//! and never a panic.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod common;

@@ -1,5 +1,5 @@
-//! The vectors of `docs/formats.md`: what is written and opened, one file each in `vectors/accepted/`, and what is refused,
-//! one file per failure in `vectors/refused/`. `interop/make_vectors.py` writes them.
+//! The vectors of `docs/formats.md`: what is written and opened, one file each in `vectors/accepted/`, and what is
+//! refused, one file per failure in `vectors/refused/`. `interop/make_vectors.py` writes them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod common;

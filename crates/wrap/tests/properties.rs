@@ -99,7 +99,9 @@ proptest! {
     }
 
     #[test]
-    fn a_header_is_read_as_it_was_written(header in headers(), body in vec(any::<u8>(), 92), following in vec(any::<u8>(), 0..200)) {
+    fn a_header_is_read_as_it_was_written(
+        header in headers(), body in vec(any::<u8>(), 92), following in vec(any::<u8>(), 0..200),
+    ) {
         let blob = [&header.encode()[..], &body[..header.blob_len() - HEADER_LEN]].concat();
         let bytes = [&blob[..], &following].concat();
         let (read, rest) = KeyBlob::parse_first(&bytes).unwrap();

@@ -12,33 +12,45 @@ use claviger_wrap::{
 };
 use common::{Scripted, arena, key256};
 
-/// Every draw of every kind of value from a source that has one byte too few.
+/// The bytes that something takes, and the error of drawing it, if there is one.
+type Draw = (usize, fn(&Arena, &mut Scripted) -> Option<Box<dyn Error>>);
+
+const DRAWS: [Draw; 7] = [
+    (32, |arena, random| failure(Key256::generate(arena, random))),
+    (32, |arena, random| failure(Kek::generate(arena, KekVersion::FIRST, random))),
+    (64, |arena, random| failure(PlainKey::generate(arena, KeyAlgorithm::XtsAes256, random))),
+    (32, |arena, random| failure(PlainKey::generate(arena, KeyAlgorithm::Aes256, random))),
+    (32, |_, random| failure(PassphraseKdf::generate(Iterations::MIN, random))),
+    (12, |arena, random| {
+        let sealing_key = SealingKey::new(arena, key256(arena, &[1; 32])).unwrap();
+        failure(sealing_key.seal(RecordPlace { table: 1, key: b"k" }, b"p", random))
+    }),
+    (12, |arena, random| {
+        let body_key = BodyKey::of_backup(arena, &key256(arena, &[2; 32])).unwrap();
+        failure(body_key.seal(b"header", b"p", random))
+    }),
+];
+
+fn failure<T, E: Error + 'static>(drawn: Result<T, E>) -> Option<Box<dyn Error>> {
+    drawn.err().map(Into::into)
+}
+
 #[test]
 fn a_source_that_fails_makes_nothing() {
     let arena = arena();
-    for given in [0, 1, 11] {
-        let mut random = Scripted::new(&[7; 63][..given]);
+    let script: Vec<u8> = (0..64).collect();
+    for (at, (needed, draw)) in DRAWS.into_iter().enumerate() {
         let before = arena.usage();
-        let errors: [Box<dyn Error>; 4] = [
-            Box::new(Key256::generate(&arena, &mut random).unwrap_err()),
-            Box::new(Kek::generate(&arena, KekVersion::FIRST, &mut random).unwrap_err()),
-            Box::new(PlainKey::generate(&arena, KeyAlgorithm::XtsAes256, &mut random).unwrap_err()),
-            Box::new(PlainKey::generate(&arena, KeyAlgorithm::Aes256, &mut random).unwrap_err()),
-        ];
-        errors.iter().for_each(|error| assert_told(error.as_ref()));
-        assert_eq!(arena.usage(), before, "a failed draw gives its memory back");
-
-        assert_told(&PassphraseKdf::generate(Iterations::MIN, &mut random).unwrap_err());
-        let (sealing_key, body_key) = sealers(&arena);
-        assert_told(&sealing_key.seal(RecordPlace { table: 1, key: b"k" }, b"p", &mut random).unwrap_err());
-        assert_told(&body_key.seal(b"h", b"p", &mut random).unwrap_err());
-        assert_eq!(random.left(), given, "nothing was drawn");
+        for given in [0, needed - 1] {
+            let mut random = Scripted::new(&script[..given]);
+            assert_told(draw(&arena, &mut random).unwrap().as_ref());
+            assert_eq!(random.left(), given, "draw {at}: in parts");
+        }
+        let mut random = Scripted::new(&script[..needed]);
+        assert!(draw(&arena, &mut random).is_none(), "draw {at}");
+        assert_eq!(random.left(), 0, "draw {at}");
+        assert_eq!(arena.usage(), before, "draw {at}: memory is not given back");
     }
-}
-
-fn sealers(arena: &Arena) -> (SealingKey, BodyKey) {
-    let sealing_key = SealingKey::new(arena, key256(arena, &[1; 32])).unwrap();
-    (sealing_key, BodyKey::of_backup(arena, &key256(arena, &[2; 32])).unwrap())
 }
 
 /// The chain of causes ends in what the source said, and each message says it once.

@@ -41,7 +41,7 @@ impl JobView {
             JobStatus::Interrupted => ("interrupted", None),
             JobStatus::Succeeded => ("succeeded", None),
             JobStatus::Cancelled => ("cancelled", None),
-            JobStatus::Failed { message } => ("failed", Some(message.clone())),
+            JobStatus::Failed { message, .. } => ("failed", Some(message.clone())),
             _ => ("unknown to this release", None),
         };
         Self {
@@ -117,7 +117,7 @@ fn end_of(session: &Session, engine: &Engine, job: Uuid) -> Result<JobInfo, Fail
     match info.status {
         JobStatus::Succeeded => Ok(info),
         JobStatus::Cancelled => Err(JobError::Cancelled { job }.into()),
-        JobStatus::Failed { message } => Err(JobError::Failed { job, message }.into()),
+        JobStatus::Failed { message, fault, advice } => Err(JobError::Failed { job, message, fault, advice }.into()),
         _ => {
             session.unlock(engine)?;
             wait(session, &engine.resume_job(job)?, "job")

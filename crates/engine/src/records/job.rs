@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::kek::Kept;
 use super::{Body, V1, hex_bytes};
+use crate::error::{Advice, Fault};
 
 /// A job.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -77,6 +78,6 @@ pub(crate) enum Stop {
     Succeeded,
     /// It was cancelled between two steps or batches.
     Cancelled,
-    /// It could not go on; `message` says why and what to do.
-    Failed { message: String },
+    /// It could not go on; `message` says why.
+    Failed { message: String, fault: Fault, advice: Advice },
 }

@@ -64,6 +64,11 @@ impl KekList {
         svm.as_bytes().to_vec()
     }
 
+    /// Whether a key of the table `keks` is a list's.
+    pub(crate) const fn is_key(key: &[u8]) -> bool {
+        key.len() == size_of::<SvmId>()
+    }
+
     /// The live versions, the current one first.
     pub(crate) fn entries(&self) -> impl Iterator<Item = &KekEntry> {
         std::iter::once(&self.current).chain(&self.retiring)

@@ -91,6 +91,15 @@ impl Records {
 
     /// All records of a table whose keys begin with `prefix`, each opened or with the reason why not.
     pub(crate) fn scan<T: Body>(&self, prefix: &[u8]) -> Result<Vec<Scanned<T>>, StoreError> {
+        self.scan_where(prefix, |_| true)
+    }
+
+    /// The same of those whose keys are `wanted`.
+    pub(crate) fn scan_where<T: Body>(
+        &self,
+        prefix: &[u8],
+        wanted: impl Fn(&[u8]) -> bool,
+    ) -> Result<Vec<Scanned<T>>, StoreError> {
         const PAGE: usize = 256;
         let mut all = Vec::new();
         let mut after: Option<Vec<u8>> = None;
@@ -98,7 +107,7 @@ impl Records {
             let page = self.store.scan(T::TABLE, prefix, after.as_deref(), PAGE)?;
             let last = page.len() < PAGE;
             after = page.last().map(|entry| entry.key.clone());
-            all.extend(page.into_iter().map(|entry| {
+            all.extend(page.into_iter().filter(|entry| wanted(&entry.key)).map(|entry| {
                 let read = self.open(&entry.key, entry.value);
                 Scanned { key: entry.key, read }
             }));

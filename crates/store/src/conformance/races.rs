@@ -95,57 +95,70 @@ pub(super) fn a_scan_sees_all_of_a_commit_or_nothing(store: &dyn Store) {
     });
 }
 
-/// Four threads replace records under a guard, over and over, and write the guard's value into each. The guard moves on
-/// again and again. From the moment a commit that moves it has returned, no record may change but to the new value.
+/// Three threads replace records under a guard, each its own, over and over, and write the guard's value into each. The
+/// guard moves on again and again. Whoever has seen it at a value sees no record change to an earlier one from then on.
 pub(super) fn no_replacement_lands_after_its_guard_changed(store: &dyn Store) {
-    const RECORDS: u8 = 200;
-    const ROUNDS: u64 = 40;
-    let round_of = |entry: &Entry| number(&entry.value[..8]);
-    let records = || store.scan(Table::Keys, &[], None, usize::MAX).unwrap();
-    let worker = |done: &AtomicBool| {
-        let mut count = 0_u64;
-        while !done.load(Ordering::SeqCst) {
-            let guard = store.get(Table::Keks, b"guard").unwrap().unwrap();
-            count += 1;
-            let value = [&guard[..], &count.to_be_bytes()].concat();
-            let replace = |entry: Entry| Replacement {
-                key: entry.key,
-                expect: Expect::Exactly(entry.value),
-                value: value.clone(),
-            };
-            let items: Vec<_> = records().into_iter().map(replace).collect();
-            let expect = Expect::Exactly(guard);
-            let guard = [Expectation { table: Table::Keks, key: b"guard".to_vec(), expect }];
-            store.replace_each(Table::Keys, &items, &guard).unwrap();
-        }
+    const RECORDS: u8 = 100;
+    const ROUNDS: u64 = 200;
+    let guard = || store.get(Table::Keks, b"guard").unwrap().unwrap();
+    let replace_all = |thread: u8, count: u64| {
+        let read = guard();
+        let value = [&read[..], &count.to_be_bytes()].concat();
+        let replacement =
+            |Entry { key, value: before }| Replacement { key, expect: Expect::Exactly(before), value: value.clone() };
+        let items = store.scan(Table::Keys, &[thread], None, usize::MAX).unwrap().into_iter().map(replacement);
+        let guard = Expectation { table: Table::Keks, key: b"guard".to_vec(), expect: Expect::Exactly(read) };
+        store.replace_each(Table::Keys, &items.collect::<Vec<_>>(), &[guard]).unwrap();
+    };
+    // A few records of each thread, to come round fast.
+    let look = || -> (u64, Vec<Vec<u8>>) {
+        let seen = number(&guard());
+        let keys = (0..3).flat_map(|thread| [20, 60, 99].map(|record| [thread, record]));
+        (seen, keys.map(|key| store.get(Table::Keys, &key).unwrap().unwrap()).collect())
     };
 
     put(store, Table::Keks, b"guard", &0_u64.to_be_bytes());
-    for record in 0..RECORDS {
-        put(store, Table::Keys, &[record], &[0; 16]);
+    for key in (0..3).flat_map(|thread| (0..RECORDS).map(move |record| [thread, record])) {
+        put(store, Table::Keys, &key, &[0; 16]);
     }
     let done = AtomicBool::new(false);
-    thread::scope(|scope| {
-        for _ in 0..4 {
-            scope.spawn(|| worker(&done));
+    let until_done = |act: &mut dyn FnMut()| {
+        while !done.load(Ordering::SeqCst) {
+            act();
         }
+    };
+    thread::scope(|scope| {
+        for thread in 0..3 {
+            scope.spawn(move || {
+                let mut count = 0;
+                until_done(&mut || {
+                    count += 1;
+                    replace_all(thread, count);
+                });
+            });
+        }
+        scope.spawn(|| {
+            let mut before = look();
+            until_done(&mut || {
+                let after = look();
+                for (before_record, record) in before.1.iter().zip(&after.1) {
+                    let replaced_under = number(&record[..8]);
+                    assert!(
+                        before_record == record || replaced_under >= before.0,
+                        "a record was replaced under {replaced_under} when the guard was {} already",
+                        before.0
+                    );
+                }
+                before = after;
+            });
+        });
         for round in 1..=ROUNDS {
             let batch = Batch::new().put(Table::Keks, *b"guard", round.to_be_bytes());
             // Alone, and with another record: a store may treat the two in different ways.
             let batch = if round.is_multiple_of(2) { batch.put(Table::Jobs, *b"other", *b"") } else { batch };
             store.commit(batch).unwrap();
-            let mut seen = records();
-            // Until the workers have come to the new value, and so are done with the old one, or nearly.
-            while !seen.iter().any(|entry| round_of(entry) == round) {
-                let now = records();
-                for (before, after) in seen.iter().zip(&now) {
-                    assert!(
-                        before == after || round_of(after) == round,
-                        "{before:?} became {after:?} in round {round}"
-                    );
-                }
-                seen = now;
-            }
+            // Until the others have come to the new value.
+            while !look().1.iter().any(|record| number(&record[..8]) == round) {}
         }
         done.store(true, Ordering::SeqCst);
     });

@@ -109,3 +109,26 @@ impl From<Damage> for Fault {
         Self::Damaged(Arc::new(damage))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_becomes_damage_and_quotes_no_record() {
+        let told = |call: fn() -> sled::Result<()>| guarded(call).unwrap_err().cause().to_string();
+        assert_eq!(told(|| panic!("a fixed text")), "sled panicked: a fixed text");
+        assert_eq!(told(|| panic!("node {:?}", [201, 202])), "sled panicked");
+        assert_eq!(told(|| std::panic::panic_any(7)), "sled panicked");
+        guarded(|| Ok(())).unwrap();
+    }
+
+    #[test]
+    fn what_is_not_there_to_be_read_is_damage() {
+        let fault = |kind: io::ErrorKind| Fault::from(sled::Error::Io(kind.into()));
+        assert!(matches!(fault(io::ErrorKind::UnexpectedEof), Fault::Damaged(_)));
+        assert!(matches!(fault(io::ErrorKind::NotFound), Fault::Damaged(_)));
+        assert!(matches!(fault(io::ErrorKind::StorageFull), Fault::Io(_)));
+        assert!(matches!(sled::Error::Corruption { at: None, bt: () }.into(), Fault::Damaged(_)));
+    }
+}

@@ -64,11 +64,6 @@ impl Scripted {
         Self { bytes: bytes.to_vec() }
     }
 
-    /// Fails at once.
-    pub(crate) fn failing() -> Self {
-        Self::new(&[])
-    }
-
     /// How many bytes nobody has taken.
     pub(crate) fn left(&self) -> usize {
         self.bytes.len()

@@ -13,8 +13,8 @@ pub(crate) struct Vector {
 /// What is done with the files whose names begin so.
 pub(crate) type Check = (&'static str, fn(&mut Vector));
 
-/// Checks every file of a directory. A file whose name begins with none of the prefixes is a failure, and so are a field
-/// that no check takes and a prefix that no file has: else a misspelt name would be a vector that tests nothing.
+/// Checks every file of a directory. A file whose name begins with none of the prefixes is a failure, and so are a
+/// field that no check takes and a prefix that no file has: else a misspelt name would be a vector that tests nothing.
 pub(crate) fn check_all(directory: &str, checks: &[Check]) {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors").join(directory);
     let mut unmet: BTreeSet<_> = checks.iter().map(|(prefix, _)| prefix).collect();
