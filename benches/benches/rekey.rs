@@ -1,12 +1,12 @@
 //! Rekeying an SVM, beside the store's own durable rewrite of the same records: read a page, replace each record of it by as
-//! many other bytes. Both stores have been rewritten equally often at each comparison.
+//! many other bytes. Both stores have been rewritten equally often at each comparison. The other baselines are what a rekey
+//! is made of.
 
-use std::cell::RefCell;
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use claviger::Table;
 use claviger::store::{Entry, Expect, Outcome, Replacement};
 use claviger::{
@@ -24,105 +24,117 @@ fn main() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let new_store = |name| SledStore::create(&dir.path().join(name), &SledOptions::default());
     let hierarchy = Hierarchy::new(Arc::new(new_store("hierarchy")?), report.scaled(KEYS))?;
-    let bare = new_store("bare")?;
-    hierarchy.copy_records(&bare)?;
+    let (rewritten, replaced) = (new_store("rewritten")?, new_store("replaced")?);
+    hierarchy.copy_records(&rewritten)?;
+    hierarchy.copy_records(&replaced)?;
 
-    let pieces = RefCell::new(Vec::new());
     let Hierarchy { engine, svm, volumes, .. } = &hierarchy;
+    let crypto = Crypto::new()?;
+    let mut random = vec![0; 64 * 1024];
+    fill(&mut SystemRandom, &mut random)?;
     let rekey = Case::each("claviger", || Ok(engine.rekey_internal(*svm)?.wait()?));
-    let rewrite = Case::new("store rewrite", |times| {
-        let mut took = Duration::ZERO;
-        for _ in 0..times {
-            let pieces_of_one = rewrite(&bare)?;
-            took += pieces_of_one.all;
-            pieces.borrow_mut().push(pieces_of_one);
-        }
-        Ok(took)
-    });
-    let name = format!("rekey/{}", volumes.len());
-    report.compare(&name, rekey, vec![(rewrite, AIM)])?;
-
-    let middle = |piece: fn(&Pieces) -> Duration| {
-        let mut all: Vec<_> = pieces.borrow().iter().map(piece).collect();
-        all.sort_unstable();
-        all.get(all.len() / 2).copied().unwrap_or_default()
-    };
-    report.part(&format!("{name} scan"), middle(|pieces| pieces.scan));
-    report.part(&format!("{name} replace_each"), middle(|pieces| pieces.replace));
-    report.part(&format!("{name} unwrap and wrap"), crypto(volumes.len())?);
+    let baselines = vec![
+        (Case::each("store rewrite", || rewrite(&rewritten, &random)), AIM),
+        (Case::each("store scan", || each_page(&replaced, |page| Ok(drop(black_box(page))))), Aim::None),
+        (Case::new("store replace_each", |times| (0..times).map(|_| replace(&replaced, &random)).sum()), Aim::None),
+        (Case::each("unwrap and wrap", || crypto.rewrap(volumes.len())), Aim::None),
+    ];
+    report.compare(&format!("rekey/{}", volumes.len()), rekey, baselines)?;
     report.finish();
     Ok(())
 }
 
-struct Pieces {
-    all: Duration,
-    scan: Duration,
-    replace: Duration,
+/// Replaces every record by other bytes, durably.
+fn rewrite(store: &dyn Store, random: &[u8]) -> Result<()> {
+    each_page(store, |page| replace_page(store, &replacements(page, random)?))
 }
 
-/// Replaces every record by other bytes, durably.
-fn rewrite(store: &dyn Store) -> Result<Pieces> {
-    let mut random = vec![0; 64 * 1024];
-    fill(&mut SystemRandom, &mut random)?;
-    let (mut scan, mut replace) = (Duration::ZERO, Duration::ZERO);
+/// As [`rewrite`], and only what `replace_each` takes of it.
+fn replace(store: &dyn Store, random: &[u8]) -> Result<Duration> {
+    let mut took = Duration::ZERO;
+    each_page(store, |page| {
+        let items = replacements(page, random)?;
+        let start = Instant::now();
+        replace_page(store, &items)?;
+        took += start.elapsed();
+        Ok(())
+    })?;
+    Ok(took)
+}
+
+fn each_page(store: &dyn Store, mut work: impl FnMut(Vec<Entry>) -> Result<()>) -> Result<()> {
     let mut after: Option<Vec<u8>> = None;
-    let start = Instant::now();
     loop {
-        let page_start = Instant::now();
         let page = store.scan(Table::Keys, &[], after.as_deref(), PAGE)?;
-        scan += page_start.elapsed();
         after = page.last().map(|last| last.key.clone());
         let is_last = page.len() < PAGE;
-
-        let windows = (0..random.len()).step_by(7).cycle();
-        let other_bytes = |(Entry { key, value }, at): (Entry, usize)| {
-            let other = random.get(at..).and_then(|rest| rest.get(..value.len())).unwrap_or(&value).to_vec();
-            Replacement { key, value: other, expect: Expect::Exactly(value) }
-        };
-        let items: Vec<_> = page.into_iter().zip(windows).map(other_bytes).collect();
-        let replace_start = Instant::now();
-        let outcomes = store.replace_each(Table::Keys, &items, &[])?;
-        replace += replace_start.elapsed();
-        ensure!(outcomes.iter().all(|outcome| *outcome == Outcome::Replaced), "a record was not as it had been read");
+        work(page)?;
         if is_last {
-            return Ok(Pieces { all: start.elapsed(), scan, replace });
+            return Ok(());
         }
     }
 }
 
-/// Opens `count` blobs under one KEK and seals them under another, in memory.
-fn crypto(count: usize) -> Result<Duration> {
-    let arena = Arena::new(&ArenaOptions::default())?;
-    let kek = || -> Result<Kek> {
-        let kek = Kek::generate(&arena, KekVersion::FIRST, &mut SystemRandom)?;
-        kek.seals().raise(SealCount::LIMIT);
-        Ok(kek)
+fn replacements(page: Vec<Entry>, random: &[u8]) -> Result<Vec<Replacement>> {
+    let windows = (0..random.len() / 2).step_by(7).cycle();
+    let by_other_bytes = |(Entry { key, value }, at): (Entry, usize)| {
+        let other = random.get(at..at + value.len()).context("a record of less than 32 KiB")?.to_vec();
+        Ok(Replacement { key, value: other, expect: Expect::Exactly(value) })
     };
-    let (old, new) = (kek()?, kek()?);
-    let (svm, key_type, version) = (SvmId::random(), KeyType::Vek, KeyVersion::FIRST);
-    let mut nonces = old.nonces(PAGE, &mut SystemRandom)?;
-    let blob = |_| {
-        let place = KeyPlace { svm, key_type, object: ObjectId::random(), version };
-        let key = PlainKey::generate(&arena, KeyAlgorithm::XtsAes256, &mut SystemRandom)?;
-        let mut blob = Vec::new();
-        old.seal(&key, &place, nonces.take()?, &mut blob)?;
-        Ok(blob)
-    };
-    let blobs = (0..PAGE).map(blob).collect::<Result<Vec<_>>>()?;
+    page.into_iter().zip(windows).map(by_other_bytes).collect()
+}
 
-    let start = Instant::now();
-    for _ in 0..count.div_ceil(PAGE) {
-        let mut nonces = new.nonces(PAGE, &mut SystemRandom)?;
-        let mut rewrap = |burning: &Burning, blob: &Vec<u8>| -> Result<()> {
-            let blob = KeyBlob::parse(blob)?;
-            let place = &blob.header().place;
-            let key = old.open_among(burning, &arena, &blob, place)?;
-            let mut rewrapped = Vec::with_capacity(blob.as_bytes().len());
-            new.seal_among(burning, &key, place, nonces.take()?, &mut rewrapped)?;
-            black_box(rewrapped);
-            Ok(())
+fn replace_page(store: &dyn Store, items: &[Replacement]) -> Result<()> {
+    let outcomes = store.replace_each(Table::Keys, items, &[])?;
+    ensure!(outcomes.iter().all(|outcome| *outcome == Outcome::Replaced), "a record was not as it had been read");
+    Ok(())
+}
+
+/// Two KEKs and a page of blobs under the first.
+struct Crypto {
+    arena: Arena,
+    old: Kek,
+    new: Kek,
+    blobs: Vec<Vec<u8>>,
+}
+
+impl Crypto {
+    fn new() -> Result<Self> {
+        let arena = Arena::new(&ArenaOptions::default())?;
+        let kek = || -> Result<Kek> {
+            let kek = Kek::generate(&arena, KekVersion::FIRST, &mut SystemRandom)?;
+            kek.seals().raise(SealCount::LIMIT);
+            Ok(kek)
         };
-        burned(|burning| blobs.iter().try_for_each(|blob| rewrap(burning, blob)))?;
+        let (old, new) = (kek()?, kek()?);
+        let (svm, key_type, version) = (SvmId::random(), KeyType::Vek, KeyVersion::FIRST);
+        let mut nonces = old.nonces(PAGE, &mut SystemRandom)?;
+        let blob = |_| {
+            let place = KeyPlace { svm, key_type, object: ObjectId::random(), version };
+            let key = PlainKey::generate(&arena, KeyAlgorithm::XtsAes256, &mut SystemRandom)?;
+            let mut blob = Vec::new();
+            old.seal(&key, &place, nonces.take()?, &mut blob)?;
+            Ok(blob)
+        };
+        let blobs = (0..PAGE).map(blob).collect::<Result<Vec<_>>>()?;
+        Ok(Self { arena, old, new, blobs })
     }
-    Ok(start.elapsed())
+
+    /// Opens `count` blobs and seals them under the other KEK, in memory.
+    fn rewrap(&self, count: usize) -> Result<()> {
+        for _ in 0..count.div_ceil(PAGE) {
+            let mut nonces = self.new.nonces(PAGE, &mut SystemRandom)?;
+            let mut rewrap = |burning: &Burning, blob: &Vec<u8>| -> Result<()> {
+                let blob = KeyBlob::parse(blob)?;
+                let place = &blob.header().place;
+                let key = self.old.open_among(burning, &self.arena, &blob, place)?;
+                let mut rewrapped = Vec::with_capacity(blob.as_bytes().len());
+                self.new.seal_among(burning, &key, place, nonces.take()?, &mut rewrapped)?;
+                black_box(rewrapped);
+                Ok(())
+            };
+            burned(|burning| self.blobs.iter().try_for_each(|blob| rewrap(burning, blob)))?;
+        }
+        Ok(())
+    }
 }

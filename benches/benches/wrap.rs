@@ -65,9 +65,9 @@ impl Keys {
         let gcm = Aes256Gcm::new_from_slice(kek.key().expose())?;
         let kw = KwAes256::new_from_slice(kek.key().expose())?;
         let place = KeyPlace {
-            svm: SvmId::random(),
+            svm: SvmId::from(uuid::Uuid::new_v4()),
             key_type: KeyType::Vek,
-            object: ObjectId::random(),
+            object: ObjectId::from(uuid::Uuid::new_v4()),
             version: KeyVersion::FIRST,
         };
         Ok(Self { arena, kek, place, key, gcm, kw })

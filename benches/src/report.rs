@@ -98,20 +98,10 @@ impl Report {
                 Aim::None => String::new(),
             };
             let times = format!("({} / {})", Time(subject), Time(baseline));
-            self.line(format!("ratio {name}: {ratio:.2}x of {} {times}{verdict}", case.name));
+            self.lines.push(format!("ratio {name}: {ratio:.2}x of {} {times}{verdict}", case.name));
+            self.lines.last().into_iter().for_each(|line| print(line));
         }
         self.criterion(name, &mut cases, &rounds)
-    }
-
-    /// Prints a line now and at the end.
-    pub fn line(&mut self, line: String) {
-        print(&line);
-        self.lines.push(line);
-    }
-
-    /// Prints how long something took now and at the end.
-    pub fn part(&mut self, name: &str, took: Duration) {
-        self.line(format!("part {name}: {}", Time(took.as_secs_f64())));
     }
 
     /// Prints all lines again, below what Criterion has printed.

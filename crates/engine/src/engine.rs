@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use claviger_secret::{Arena, ArenaError, Protection, Usage};
 use claviger_store::{Batch, Expect, OpenError as StoreOpenError, SledStore, Store, StoreError, Table};
-use claviger_wrap::{GenerateError, KeyLength, Passphrase, PassphraseError, SealingKey, SvmId, UnsealError};
+use claviger_wrap::{
+    GenerateError, KeyLength, Passphrase, PassphraseError, SealingKey, SvmId, SystemRandom, UnsealError, random_uuid,
+};
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -114,7 +116,8 @@ impl Engine {
         let mut core = Core::empty(store, dir, options)?;
         core.check_leftovers(dir, |_, _| false)?;
         // One commit: either the hierarchy is there with its admin SVM, or nothing is.
-        let node = NodeRecord { version: V1, hierarchy: Uuid::new_v4(), created: core.clock.now() };
+        let hierarchy = random_uuid(&mut SystemRandom).map_err(RecordError::Random)?;
+        let node = NodeRecord { version: V1, hierarchy, created: core.clock.now() };
         let batch = core.put_node(Batch::new(), &node)?;
         core.add_svm(admin, true, batch).map_err(|error| match error {
             SvmError::Records(error) => OpenEngineError::Records(error),

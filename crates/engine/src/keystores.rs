@@ -6,7 +6,9 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use claviger_secret::{Arena, ArenaError};
 use claviger_store::{Batch, Expect, Table};
-use claviger_wrap::{GenerateError, Key256, Passphrase, PassphraseError, PassphraseRules, RandomError, SystemRandom};
+use claviger_wrap::{
+    GenerateError, Key256, Passphrase, PassphraseError, PassphraseRules, RandomError, SystemRandom, random_uuid,
+};
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -71,7 +73,7 @@ impl Engine {
         }
         passphrase.check(mode.rules())?;
         let ckek = Key256::generate(&core.arena, &mut SystemRandom)?;
-        let id = Uuid::new_v4();
+        let id = random_uuid(&mut SystemRandom)?;
         let common_criteria = mode == OnboardMode::CommonCriteria;
         let onboard = onboard::put_away(&core.arena, core.records.sealing(), id, common_criteria, &ckek, passphrase)?;
         let record = KeystoreRecord { version: V1, keystore: id, created: core.clock.now(), onboard };

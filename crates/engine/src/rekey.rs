@@ -9,8 +9,7 @@ use std::sync::Arc;
 
 use claviger_secret::{Burning, burned};
 use claviger_store::{Batch, Entry, Expect, Outcome, Replacement, Table};
-use claviger_wrap::{KeyBlob, Nonces, SvmId, VersionExhausted};
-use uuid::Uuid;
+use claviger_wrap::{KeyBlob, Nonces, SvmId, SystemRandom, VersionExhausted, random_uuid};
 
 use crate::engine::{Core, Engine};
 use crate::error::{Advice, Blame, Fault};
@@ -75,7 +74,7 @@ impl Engine {
 impl Core {
     /// Commits the job's record, and in the `keks` record that the SVM is taken.
     fn start_rekey(&self, svm: &LiveSvm, open: &OpenKeks) -> Result<Read<JobRecord>, RekeyError> {
-        let job = Uuid::new_v4();
+        let job = random_uuid(&mut SystemRandom).map_err(RecordError::Random)?;
         let step = match open.retiring {
             // An earlier rekey stopped half-way: go on to the KEK that it made.
             Some(_) => RekeyStep::Rewrap { cursor: Vec::new() },

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use claviger_store::{Batch, Expect, StoreError, Table};
-use claviger_wrap::SvmId;
+use claviger_wrap::{SvmId, SystemRandom, random_uuid};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -208,7 +208,7 @@ impl Engine {
 impl crate::engine::Core {
     /// Commits a new SVM with what else `batch` holds, and publishes it.
     pub(crate) fn add_svm(&self, name: &SvmName, admin: bool, batch: Batch) -> Result<SvmInfo, SvmError> {
-        let svm = SvmId::random();
+        let svm = SvmId::from(random_uuid(&mut SystemRandom).map_err(RecordError::Random)?);
         let record = SvmRecord { version: V1, svm: svm.uuid(), name: name.clone(), admin, created: self.clock.now() };
         let taken = NameRecord { version: V1, name: name.clone(), svm: svm.uuid() };
         let raw = self.records.seal(&record)?;

@@ -1,5 +1,5 @@
 //! Records that are lost or put back, and operations that meet each other half-way: nobody ends in a state without a way out.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;
 

@@ -2,7 +2,7 @@
 //!
 //! A child process writes without end, and says on its standard output what was acknowledged to it.
 // As in every test; clippy only knows functions that are marked as one.
-#![allow(clippy::indexing_slicing, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
+#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
 mod support;
 

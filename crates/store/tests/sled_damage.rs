@@ -1,6 +1,6 @@
 //! The store on disk when its files are damaged: it says so, and neither panics nor makes things up.
 // As in every test; clippy only knows functions that are marked as one.
-#![allow(clippy::indexing_slicing, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
+#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
 mod support;
 
@@ -87,7 +87,7 @@ fn try_to_use(dir: &Path, len: usize) -> Use {
 }
 
 /// Damages a file of a copy of the store, in `places` places after one another, and returns what using each came to.
-fn damage(whole: &Path, len: usize, file: &Path, places: usize, damage: &dyn Fn(&mut Vec<u8>, usize)) -> BTreeSet<Use> {
+fn damage(whole: &Path, len: usize, file: &Path, places: usize, way: &Way) -> BTreeSet<Use> {
     let bytes = fs::read(whole.join(file)).unwrap();
     // sled fills its log up to a whole segment.
     let used = bytes.len() - bytes.iter().rev().take_while(|byte| **byte == 0).count();
@@ -96,7 +96,7 @@ fn damage(whole: &Path, len: usize, file: &Path, places: usize, damage: &dyn Fn(
     for place in 0..places {
         copy(whole, &damaged);
         let mut bytes = bytes.clone();
-        damage(&mut bytes, used * place / places);
+        way(&mut bytes, used * place / places);
         fs::write(damaged.join(file), bytes).unwrap();
         uses.insert(try_to_use(&damaged, len));
         fs::remove_dir_all(&damaged).unwrap();
@@ -104,7 +104,10 @@ fn damage(whole: &Path, len: usize, file: &Path, places: usize, damage: &dyn Fn(
     uses
 }
 
-const DAMAGES: [&dyn Fn(&mut Vec<u8>, usize); 3] = [
+/// Damages a file's bytes at a place.
+type Way = dyn Fn(&mut Vec<u8>, usize);
+
+const DAMAGES: [&Way; 3] = [
     &|bytes, place| bytes[place] ^= 0x10,
     &|bytes, place| {
         let end = bytes.len().min(place + 512);

@@ -12,12 +12,6 @@ macro_rules! uuid_id {
         pub struct $name(Uuid);
 
         impl $name {
-            /// A new random one (RFC 9562 version 4).
-            #[must_use]
-            pub fn random() -> Self {
-                Self(Uuid::new_v4())
-            }
-
             /// The 16 bytes in RFC 9562 order.
             #[must_use]
             pub const fn as_bytes(&self) -> &[u8; 16] {

@@ -18,9 +18,9 @@
 //! let kek = Kek::generate(&arena, KekVersion::FIRST, &mut SystemRandom)?;
 //! kek.seals().raise(1);
 //! let place = KeyPlace {
-//!     svm: SvmId::random(),
+//!     svm: SvmId::from(uuid::Uuid::new_v4()),
 //!     key_type: KeyType::Vek,
-//!     object: ObjectId::random(),
+//!     object: ObjectId::from(uuid::Uuid::new_v4()),
 //!     version: KeyVersion::FIRST,
 //! };
 //!
@@ -55,6 +55,6 @@ pub use passphrase::{
     CheckValue, Iterations, Passphrase, PassphraseError, PassphraseKdf, PassphraseKeys, PassphraseRules,
 };
 pub use plain::PlainKey;
-pub use random::{RandomError, SystemRandom, fill};
+pub use random::{RandomError, SystemRandom, fill, random_uuid};
 pub use sealed::{BodyKey, RecordPlace, SealingKey, UnsealError};
 pub use seals::{Nonce, NonceError, Nonces, SealCount, SealsExhausted, SealsUnreserved};

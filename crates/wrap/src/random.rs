@@ -3,6 +3,7 @@
 use std::error::Error;
 
 use rand_core::TryCryptoRng;
+use uuid::Uuid;
 
 /// The operating system's generator.
 pub use getrandom::SysRng as SystemRandom;
@@ -18,6 +19,19 @@ impl RandomError {
     pub(crate) fn new(source: impl Error + Send + Sync + 'static) -> Self {
         Self { source: Box::new(source) }
     }
+}
+
+/// A new random UUID (RFC 9562, version 4).
+///
+/// # Errors
+/// [`RandomError`] where the source fails.
+pub fn random_uuid<R: TryCryptoRng>(random: &mut R) -> Result<Uuid, RandomError>
+where
+    R::Error: Send + Sync + 'static,
+{
+    let mut bytes = [0; 16];
+    fill(random, &mut bytes)?;
+    Ok(uuid::Builder::from_random_bytes(bytes).into_uuid())
 }
 
 /// Fills `bytes` from `random`.

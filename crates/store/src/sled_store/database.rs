@@ -296,12 +296,13 @@ mod tests {
     fn a_log_without_syncs_runs_ahead() {
         let dir = tempfile::tempdir().unwrap();
         let database = Database::open(dir.path(), 0).unwrap();
+        assert!(!database.runs_ahead());
         // sled writes in the background when a segment is full, so that it is not sure at which record it happens.
-        let count = (0..100_000).take_while(|number| {
-            put(&database, *number);
-            !database.runs_ahead()
+        let far_ahead = (0..100_000).any(|number| {
+            put(&database, number);
+            database.runs_ahead()
         });
-        assert!((64..99_999).contains(&count.count()));
+        assert!(far_ahead);
         database.sync().unwrap();
         assert!(!database.runs_ahead());
     }

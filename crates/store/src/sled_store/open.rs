@@ -35,7 +35,7 @@ pub(super) fn create(dir: &Path, cache_bytes: u64) -> Result<Lock, OpenError> {
     let new_database = layout.new_database();
     // The second time gives it its first snapshot, without which a log whose head is lost would pass for a new one.
     for _ in 0..2 {
-        drop(Database::open(&new_database, cache_bytes).map_err(|fault| fault.on_opening(&new_database))?);
+        drop(Database::open(&new_database, cache_bytes).map_err(|fault| fault.on_opening(dir))?);
         await_closing(layout, &new_database)?;
     }
     sync_tree(&new_database)?;
@@ -61,8 +61,8 @@ pub(super) fn lock(dir: &Path) -> Result<Lock, OpenError> {
 pub(super) fn open(dir: &Path, cache_bytes: u64, _lock: &Lock) -> Result<Database, OpenError> {
     let layout = Layout::of(dir);
     check(layout)?;
-    set_unfinished_snapshots_aside(layout)?;
     await_closing(layout, &layout.database())?;
+    set_unfinished_snapshots_aside(layout)?;
     let mark = Mark::open(&layout.mark()).map_err(|error| not_marked(layout, error))?;
     let mut database = open_database(layout, &layout.database(), mark.position(), cache_bytes)?;
     database.move_mark(mark);
@@ -85,6 +85,7 @@ pub(super) fn open_copy(dir: &Path, cache_bytes: u64) -> Result<(Database, TempD
             lock => Some(lock.map_err(|error| not_locked(layout, error))?),
         };
         check(layout)?;
+        await_closing(layout, &layout.database())?;
         copy_tree(&layout.database(), &copy)?;
         Mark::read(&layout.mark()).map_err(|error| not_marked(layout, error))?
     };
