@@ -107,10 +107,10 @@ impl Crypto {
             Ok(kek)
         };
         let (old, new) = (kek()?, kek()?);
-        let (svm, key_type, version) = (SvmId::random(), KeyType::Vek, KeyVersion::FIRST);
+        let (svm, key_type, version) = (SvmId::from(uuid::Uuid::new_v4()), KeyType::Vek, KeyVersion::FIRST);
         let mut nonces = old.nonces(PAGE, &mut SystemRandom)?;
         let blob = |_| {
-            let place = KeyPlace { svm, key_type, object: ObjectId::random(), version };
+            let place = KeyPlace { svm, key_type, object: ObjectId::from(uuid::Uuid::new_v4()), version };
             let key = PlainKey::generate(&arena, KeyAlgorithm::XtsAes256, &mut SystemRandom)?;
             let mut blob = Vec::new();
             old.seal(&key, &place, nonces.take()?, &mut blob)?;

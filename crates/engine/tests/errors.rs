@@ -60,7 +60,7 @@ macro_rules! assert_matches {
 #[test]
 fn an_unknown_svm() {
     let (store, engine, _) = engine();
-    let nobody = SvmId::from(uuid::Uuid::new_v4());
+    let nobody = SvmId::from(Uuid::new_v4());
     let key = |error: KeyError| matches!(error, KeyError::UnknownSvm { svm } if svm == nobody);
     let new = NewKey { object: volume(1), algorithm: XTS };
     assert!(key(refused(&*store, CORRECT, || engine.create_key(nobody, volume(1), XTS))));

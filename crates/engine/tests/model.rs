@@ -96,7 +96,7 @@ impl World {
         let engine = common::open(&store);
         let mut svms: [Svm; 4] = Default::default();
         svms[0].id = Some(engine.svms()[0].id());
-        Self { store, engine: Some(engine), svms, nobody: SvmId::from(uuid::Uuid::new_v4()) }
+        Self { store, engine: Some(engine), svms, nobody: SvmId::from(Uuid::new_v4()) }
     }
 
     fn engine(&self) -> &Engine {
