@@ -81,10 +81,15 @@ impl Output {
         show(io::stderr().lock()).map_err(Failure::Unshown)
     }
 
+    /// Whether somebody watches a terminal.
+    pub(crate) fn is_watched(self) -> bool {
+        !self.json && io::stderr().is_terminal()
+    }
+
     /// A bar for `total` keys, or a count where their number is not known; only where somebody watches. It is gone when it is
     /// dropped.
     pub(crate) fn progress(self, what: &'static str, total: Option<u64>) -> ProgressBar {
-        if self.json || !io::stderr().is_terminal() {
+        if !self.is_watched() {
             return ProgressBar::hidden();
         }
         let template = match total {

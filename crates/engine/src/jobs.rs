@@ -73,7 +73,8 @@ pub enum JobStatus {
 pub struct Progress {
     /// Items done.
     pub done: u64,
-    /// Items there were when it began, once they are counted; more may have come since.
+    /// Items there are, once a whole pass has seen them all; more may have come since. Whoever wants to know it earlier asks
+    /// [`Engine::count_keys`], which reads them all.
     pub total: Option<u64>,
 }
 

@@ -372,4 +372,31 @@ mod tests {
         create(&engine, 4).unwrap();
         assert_eq!(engine.verify(|_| ()).unwrap().findings, []);
     }
+
+    #[test]
+    fn a_kek_that_the_keeper_gives_back_for_another_is_refused() {
+        let arena = Arena::new(&ArenaOptions { keys: 64, states: 32, accept: Protection::Unlocked }).unwrap();
+        let store = Arc::new(MemoryStore::default());
+        let engine = Engine::create_on(store.clone(), &"cluster1".parse().unwrap(), options(&arena)).unwrap();
+        let passphrase = engine.passphrase(b"a passphrase of more than thirty-two characters").unwrap();
+        engine.create_onboard(OnboardMode::Unattended, &passphrase).unwrap();
+        let object = ObjectRef::Volume(Uuid::from_u128(1));
+        let [a, b] = ["a", "b"].map(|name| {
+            let svm = engine.create_svm(&name.parse().unwrap()).unwrap().id();
+            engine.create_key(svm, object, KeyAlgorithm::XtsAes256).unwrap();
+            svm
+        });
+        let list = |svm| engine.core.records.read::<KekList>(&KekList::key_of(svm)).unwrap().unwrap().body;
+        let mut exchanged = list(a);
+        exchanged.current.kept = list(b).current.kept;
+        let raw = engine.core.records.seal(&exchanged).unwrap();
+        store.commit(Batch::new().put(Table::Keks, exchanged.key(), raw)).unwrap();
+        drop(engine);
+
+        let engine = Engine::open_on(store, options(&arena)).unwrap();
+        assert!(matches!(engine.open_key(a, object), Err(KeyError::KekDamaged { .. })));
+        let made = engine.create_key(a, ObjectRef::Volume(Uuid::from_u128(2)), KeyAlgorithm::XtsAes256);
+        assert!(matches!(made, Err(KeyError::KekDamaged { .. })));
+        engine.open_key(b, object).unwrap();
+    }
 }

@@ -247,7 +247,6 @@ impl Rekey<'_> {
 
     /// Every key is re-wrapped, and one whole pass finds none under the old KEK. One commit drops that.
     fn rewrap(&mut self, cursor: Vec<u8>) -> Result<(), Halted> {
-        self.count()?;
         self.pass(cursor)?;
         while self.pass(Vec::new())? > 0 {}
 
@@ -276,19 +275,24 @@ impl Rekey<'_> {
 
     /// One pass over all records behind `cursor`. Returns how many were found under another KEK than the current one.
     fn pass(&mut self, cursor: Vec<u8>) -> Result<u64, Halted> {
-        let mut found = 0;
+        let is_whole = cursor.is_empty();
+        let (mut seen, mut found) = (0, 0);
         let mut after = cursor;
         for pages in 1.. {
             self.check_halt()?;
             let page = self.core.scan_keys(self.svm.id.as_bytes(), some(&after), PAGE)?;
             let keks = self.svm.keks.load_full();
             let open = self.open(&keks)?;
-            let items = self.rewrapped(open, &page)?;
+            let is_last = page.len() < PAGE;
+            seen += page.len() as u64;
+            if let Some(last) = page.last() {
+                after.clone_from(&last.key);
+            }
+            let items = self.rewrapped(open, page)?;
             found += items.len() as u64;
             self.replace(open, &items)?;
-            match page.last() {
-                Some(last) if page.len() == PAGE => after.clone_from(&last.key),
-                _ => break,
+            if is_last {
+                break;
             }
             if pages % PAGES_PER_CURSOR == 0 && found > 0 {
                 let step = RekeyStep::Rewrap { cursor: after.clone() };
@@ -297,21 +301,22 @@ impl Rekey<'_> {
                 self.record = record;
             }
         }
+        if is_whole {
+            self.record.body.total = Some(seen);
+            self.show_progress();
+        }
         Ok(found)
     }
 
     /// The records of a page that are not under the current KEK yet, re-wrapped.
-    fn rewrapped(&self, open: &OpenKeks, page: &[Entry]) -> Result<Vec<Replacement>, KeyError> {
+    fn rewrapped(&self, open: &OpenKeks, page: Vec<Entry>) -> Result<Vec<Replacement>, KeyError> {
         let mut found = Vec::new();
         let mut seals = 0;
         for entry in page {
-            let layout = |source| KeyError::StoreKey { key: entry.key.clone(), source };
-            let (svm, object) = parse_store_key(&entry.key).map_err(layout)?;
-            let record =
-                KeyRecord::parse(svm, object, &entry.value).map_err(|source| KeyError::Layout { object, source })?;
+            let (_, record) = parse(&entry)?;
             let blobs = stale(open, &record);
             if blobs > 0 {
-                found.push((entry, object, record));
+                found.push(entry);
                 seals += blobs;
             }
         }
@@ -319,11 +324,12 @@ impl Rekey<'_> {
             return Ok(Vec::new());
         }
         let mut nonces = self.core.nonces(self.svm.id, &open.current, seals)?;
-        let mut rewrap = |burning: &Burning, entry: &Entry, object: ObjectRef, record: &KeyRecord<'_>| {
-            let value = self.core.rewrap(burning, open, object, record, &mut nonces)?;
-            Ok(Replacement { key: entry.key.clone(), expect: Expect::Exactly(entry.value.clone()), value })
+        let mut rewrap = |burning: &Burning, entry: Entry| {
+            let (object, record) = parse(&entry)?;
+            let value = self.core.rewrap(burning, open, object, &record, &mut nonces)?;
+            Ok(Replacement { key: entry.key, expect: Expect::Exactly(entry.value), value })
         };
-        burned(|burning| found.iter().map(|(entry, object, record)| rewrap(burning, entry, *object, record)).collect())
+        burned(|burning| found.into_iter().map(|entry| rewrap(burning, entry)).collect())
     }
 
     fn replace(&mut self, open: &OpenKeks, items: &[Replacement]) -> Result<(), Halted> {
@@ -340,22 +346,12 @@ impl Rekey<'_> {
                 Outcome::Refused => return Err(self.changed().into()),
             }
         }
-        self.cell.progress(Progress { done: self.record.body.done, total: self.record.body.total });
+        self.show_progress();
         Ok(())
     }
 
-    /// How many keys there are, for whoever watches.
-    fn count(&mut self) -> Result<(), Halted> {
-        if self.record.body.total.is_none() {
-            let mut total = 0;
-            self.core.each_page(self.svm.id.as_bytes(), |page| {
-                total += page.len() as u64;
-                self.check_halt()
-            })?;
-            self.record.body.total = Some(total);
-            self.cell.progress(Progress { done: self.record.body.done, total: Some(total) });
-        }
-        Ok(())
+    fn show_progress(&self) {
+        self.cell.progress(Progress { done: self.record.body.done, total: self.record.body.total });
     }
 
     /// The job's record at its next step, and the batch that commits it.
@@ -384,6 +380,13 @@ impl Rekey<'_> {
             Some(Halt::Cancel) => Err(Halted::Cancel),
         }
     }
+}
+
+fn parse(entry: &Entry) -> Result<(ObjectRef, KeyRecord<'_>), KeyError> {
+    let layout = |source| KeyError::StoreKey { key: entry.key.clone(), source };
+    let (svm, object) = parse_store_key(&entry.key).map_err(layout)?;
+    let record = KeyRecord::parse(svm, object, &entry.value).map_err(|source| KeyError::Layout { object, source })?;
+    Ok((object, record))
 }
 
 /// How many of the record's blobs are not under the current KEK.

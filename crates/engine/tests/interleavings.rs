@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::thread;
 
 use claviger::store::MemoryStore;
-use claviger::{Engine, KeyAlgorithm, KeyError, NewKey, ObjectRef, OpenKey, Store as _, SvmId, Table};
+use claviger::{Engine, KeyAlgorithm, KeyError, NewKey, ObjectRef, OpenKey, Store as _, SvmError, SvmId, Table};
 use common::stores::{HoldingStore, Write};
 use common::{bytes, kek_versions, name, seal_key, store_key, verify_clean, versions, volume};
 
@@ -335,6 +335,43 @@ fn an_svm_is_not_deleted_with_a_key_that_comes_in_between() {
     verify_clean(&stage.engine);
 }
 
+/// The first KEK is durable and not published yet when a deletion reads it. Nothing can be held between the deletion's last
+/// read and its own turn, so this is tried some times.
+#[test]
+fn a_deletion_that_meets_a_first_kek_leaves_no_svm_without_its_kek() {
+    for _ in 0..20 {
+        let stage = Stage::empty();
+        let list = stage.svm.as_bytes().to_vec();
+        let kek = stage.store.hold_after(move |write| write.puts(Table::Keks, &list));
+        let scan = stage.store.hold_after(|write| matches!(write, Write::Scan { table: Table::Keys }));
+        let (created, deletion) = thread::scope(|scope| {
+            // The first key looks for keys too, before it makes the KEK.
+            let creator = scope.spawn(|| stage.engine.create_key(stage.svm, volume(1), XTS));
+            scan.reached();
+            scan.release();
+            kek.reached();
+            let scan = stage.store.hold_after(|write| matches!(write, Write::Scan { table: Table::Keys }));
+            let deleter = scope.spawn(|| stage.engine.delete_svm(stage.svm));
+            scan.reached();
+            scan.release();
+            (0..1_000).for_each(|_| thread::yield_now());
+            kek.release();
+            (creator.join().unwrap(), deleter.join().unwrap())
+        });
+        match deletion {
+            Ok(()) => assert!(
+                matches!(created, Err(KeyError::UnknownSvm { .. } | KeyError::SvmBeingDeleted { .. })),
+                "{created:?}"
+            ),
+            Err(error) => {
+                assert!(matches!(error, SvmError::HasKeys { .. } | SvmError::Busy { .. }), "{error:?}");
+                stage.engine.open_key(stage.svm, volume(1)).unwrap();
+            }
+        }
+        verify_clean(&stage.engine);
+    }
+}
+
 #[test]
 fn a_deletion_that_is_refused_for_keys_does_not_refuse_a_key() {
     let stage = Stage::with_keys();
@@ -344,7 +381,7 @@ fn a_deletion_that_is_refused_for_keys_does_not_refuse_a_key() {
         || stage.engine.delete_svm(stage.svm),
         || drop(stage.engine.create_key(stage.svm, volume(100), XTS).unwrap()),
     );
-    assert!(matches!(deletion, Err(claviger::SvmError::HasKeys { .. })), "{deletion:?}");
+    assert!(matches!(deletion, Err(SvmError::HasKeys { .. })), "{deletion:?}");
 }
 
 /// A verification is held back after each table that it reads, while everything changes.

@@ -120,20 +120,24 @@ fn end_of(session: &Session, engine: &Engine, job: Uuid) -> Result<JobInfo, Fail
         JobStatus::Failed { message, fault, advice } => Err(JobError::Failed { job, message, fault, advice }.into()),
         _ => {
             session.unlock(engine)?;
-            wait(session, &engine.resume_job(job)?, "job")
+            wait(session, engine, &engine.resume_job(job)?, "job")
         }
     }
 }
 
 /// Waits for the end of a job that runs in this process, and shows how far it is.
-pub(crate) fn wait(session: &Session, job: &Job, what: &'static str) -> Result<JobInfo, Failure> {
-    let id = job.id();
-    let bar = session.output.progress(what, Some(0));
-    Ok(job.wait_with(|progress| {
-        tracing::debug!(job = %id, done = progress.done, total = progress.total, "progress");
-        if let Some(total) = progress.total {
-            bar.set_length(total.max(progress.done));
-            bar.set_position(progress.done);
+pub(crate) fn wait(session: &Session, engine: &Engine, job: &Job, what: &'static str) -> Result<JobInfo, Failure> {
+    let info = job.info();
+    // The job itself knows the number only after its first pass, and counting takes a while: only for who watches.
+    let total = match info.operation {
+        JobOperation::RekeyInternal { svm } if session.output.is_watched() => {
+            Some(engine.count_keys(svm)?.values().sum())
         }
+        _ => None,
+    };
+    let bar = session.output.progress(what, total);
+    Ok(job.wait_with(|progress| {
+        tracing::debug!(job = %info.id, done = progress.done, "progress");
+        bar.set_position(progress.done);
     })?)
 }

@@ -96,7 +96,7 @@ fn every_svm(session: &Session, engine: &Engine) -> Result<Exit, Failure> {
 /// Rekeys one SVM, or goes on with its rekey.
 pub(crate) fn rekey(session: &Session, engine: &Engine, svm: &SvmInfo) -> Result<Rekeyed, Failure> {
     let job = engine.rekey_internal(svm.id())?;
-    let ended = wait(session, &job, "rekey")?;
+    let ended = wait(session, engine, &job, "rekey")?;
     let kek_version = engine.kek(svm.id())?.map(|kek| kek.version.get());
     Ok(Rekeyed { svm: name_of(svm), job: ended.id, keys: ended.progress.done, kek_version })
 }

@@ -28,7 +28,7 @@ const MAX_AHEAD: i64 = SEGMENT_BYTES as i64 / 4;
 /// How much log may be written before the mark is moved again. Closing moves it too.
 const MARK_INTERVAL: i64 = 1024 * 1024;
 
-/// sled refuses less than a page per shard by panicking.
+/// The smallest cache that is asked for: sled panics below 256 bytes, and far less than this is of no use.
 const MIN_CACHE_BYTES: u64 = 1024 * 1024;
 
 /// How long sled may take to let go of a database.
