@@ -125,11 +125,8 @@ impl Report {
             operations.push(times);
             round += took;
         }
-        let rounds = match self.measures {
-            true => (BUDGET.as_millis() / round.as_millis().max(1)).try_into().unwrap_or(usize::MAX),
-            false => 1,
-        };
-        let rounds = if self.measures { rounds.clamp(ROUNDS.0, ROUNDS.1) } else { 1 };
+        let affordable = usize::try_from(BUDGET.as_millis() / round.as_millis().max(1)).unwrap_or(usize::MAX);
+        let rounds = if self.measures { affordable.clamp(ROUNDS.0, ROUNDS.1) } else { 1 };
         let mut taken = Vec::with_capacity(rounds);
         for number in 0..rounds {
             let mut seconds = vec![0.0; cases.len()];

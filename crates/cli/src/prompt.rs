@@ -130,7 +130,8 @@ mod tests {
     #[test]
     fn the_interrupt_character_ends_the_line_and_the_echo_comes_back() {
         let pty = Pty::new();
-        let typed = pty.type_at_prompt(b"sec\x03", &mut [0; 32]);
+        // What is typed behind it is thrown away.
+        let typed = pty.type_at_prompt(b"sec\x03more\n", &mut [0; 32]);
         assert_eq!(typed, (Line::Interrupted, "Passphrase: \r\n".to_owned()));
         assert!(pty.echoes());
     }

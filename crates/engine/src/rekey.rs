@@ -447,3 +447,38 @@ impl Blame for RekeyError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use claviger_secret::{Arena, ArenaOptions, Protection};
+    use claviger_store::MemoryStore;
+    use claviger_wrap::{Key256, KeyAlgorithm};
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::bulk::NewKey;
+    use crate::keystores::OnboardMode;
+    use crate::options::{KeyMemory, Options, SealingSource};
+
+    #[test]
+    fn the_total_is_known_once_a_whole_pass_has_seen_all_keys() {
+        let arena = Arena::new(&ArenaOptions { keys: 64, states: 32, accept: Protection::Unlocked }).unwrap();
+        let sealing = SealingSource::Provided(Key256::new(arena.bytes(Key256::LEN).unwrap()).unwrap());
+        let options = Options { memory: KeyMemory::Shared(arena), sealing, ..Options::default() };
+        let engine = Engine::create_on(Arc::new(MemoryStore::default()), &"cluster".parse().unwrap(), options).unwrap();
+        let passphrase = engine.passphrase(b"a passphrase of more than thirty-two characters").unwrap();
+        engine.create_onboard(OnboardMode::Unattended, &passphrase).unwrap();
+        let svm = engine.create_svm(&"vs0".parse().unwrap()).unwrap().id();
+        // A page and a half.
+        let keys = (PAGE + PAGE / 2) as u64;
+        let new =
+            |number| NewKey { object: ObjectRef::Volume(Uuid::from_u128(number)), algorithm: KeyAlgorithm::Aes256 };
+        engine.create_keys(svm, &(0..u128::from(keys)).map(new).collect::<Vec<_>>()).unwrap();
+
+        let mut seen = Vec::new();
+        let ended = engine.rekey_internal(svm).unwrap().wait_with(|progress| seen.push(progress)).unwrap();
+        assert_eq!(ended.progress, Progress { done: keys, total: Some(keys) });
+        assert!(seen.iter().all(|progress| progress.total.is_none() || progress.done == keys), "{seen:?}");
+        assert_eq!(engine.job(ended.id).unwrap().progress, ended.progress);
+    }
+}

@@ -164,7 +164,7 @@ impl Engine {
     /// Gives an SVM another name.
     ///
     /// # Errors
-    /// [`SvmError::Unknown`], [`SvmError::NameTaken`], [`SvmError::Records`].
+    /// [`SvmError::Unknown`], [`SvmError::NameTaken`], [`SvmError::Busy`], [`SvmError::Records`].
     pub fn rename_svm(&self, svm: SvmId, name: &SvmName) -> Result<(), SvmError> {
         let records = &self.core.records;
         let live = self.core.live.svm(svm).ok_or(SvmError::Unknown { svm })?;
@@ -288,6 +288,8 @@ impl crate::engine::Core {
 fn name_taken(error: StoreError, name: &SvmName, taken: &NameRecord) -> SvmError {
     match error {
         StoreError::Conflict { key, .. } if key == taken.key() => SvmError::NameTaken { name: name.clone() },
+        // Renamed or deleted meanwhile.
+        StoreError::Conflict { .. } => SvmError::Busy { svm: taken.svm.into() },
         error => SvmError::Records(error.into()),
     }
 }

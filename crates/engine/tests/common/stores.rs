@@ -60,7 +60,7 @@ pub(crate) struct Held {
 impl Held {
     /// Waits until somebody is in the trap.
     pub(crate) fn reached(&self) {
-        self.reached.recv_timeout(Duration::from_secs(60)).expect("nobody came into the trap");
+        self.reached.recv_timeout(Duration::from_secs(20)).expect("nobody came into the trap");
     }
 
     pub(crate) fn release(self) {}
