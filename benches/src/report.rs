@@ -10,7 +10,7 @@ use criterion::{Criterion, SamplingMode};
 const TURN: Duration = Duration::from_millis(2);
 
 /// How long the turns of a comparison may last together, and how many rounds they make.
-const BUDGET: Duration = Duration::from_secs(12);
+const BUDGET: Duration = Duration::from_secs(30);
 const ROUNDS: (usize, usize) = (7, 501);
 
 /// What the subject may take.

@@ -4,7 +4,7 @@ use claviger::store::{Batch, Expect, Store as _};
 use claviger::{SledOptions, SledStore, Table};
 use serde_json::json;
 
-use crate::support::{Place, UUID, stderr, stdout};
+use crate::support::{Place, UUID, closed_pipe, stderr, stdout};
 
 /// Changes the last byte of the first record of a table, and returns that record's key in hex.
 fn damage(place: &Place, table: Table) -> String {
@@ -50,6 +50,11 @@ fn a_damaged_key_is_named_and_the_rest_goes_on() {
     assert_eq!((&finding["type"], &finding["object"]), (&json!("volume"), &json!(UUID)));
     assert_eq!((&finding["problem"], &finding["record"]), (&json!("damaged"), &json!(format!("keys/{record}"))));
 
+    // Who reads nothing of it has the exit code.
+    let mut verify = std::process::Command::new(env!("CARGO_BIN_EXE_claviger"));
+    verify.args(["verify", "--dir"]).arg(place.dir()).stdout(closed_pipe());
+    assert_eq!(verify.output().unwrap().status.code(), Some(6));
+
     // The rekey stops and names it; the other SVMs get their new KEKs.
     place.done("svm create vs1");
     place.done("key create --svm vs1 --count 3");
@@ -74,7 +79,9 @@ fn a_damaged_kek_record_is_shown_in_its_place() {
     place.done("key create --svm vs0 --count 3");
     damage(&place, Table::Keks);
     let output = place.claviger("show --json").output().unwrap();
-    assert_eq!(output.status.code(), Some(6), "{}", stderr(&output));
+    // The engine logs it, where nobody expects JSON.
+    assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(6), ""));
+    assert!(stderr(&place.claviger("show").output().unwrap()).contains("ERROR"));
     let shown: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
     assert!(shown["svms"][1]["kek_error"].as_str().unwrap().contains("damaged"), "{shown}");
     assert_eq!(shown["svms"][1]["keys"]["volume"], 3);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::PipeWriter;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
@@ -29,6 +30,13 @@ pub(crate) fn stdout(output: &Output) -> String {
 
 pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// A pipe that nobody reads any more.
+pub(crate) fn closed_pipe() -> PipeWriter {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    writer
 }
 
 /// A directory for a hierarchy and files beside it.
