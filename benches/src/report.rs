@@ -57,8 +57,8 @@ pub struct Report {
 }
 
 impl Report {
-    /// A report as the command line asks for it. Without `--bench`, which `cargo bench` gives, everything is only tried
-    /// once, and small.
+    /// A report as the command line asks for it. Without `--bench`, which `cargo bench` gives, every case is only tried once,
+    /// and small.
     #[must_use]
     pub fn from_args() -> Self {
         let measures = std::env::args().any(|argument| argument == "--bench");
@@ -82,10 +82,10 @@ impl Report {
     pub fn compare(&mut self, name: &str, subject: Case<'_>, baselines: Vec<(Case<'_>, Aim)>) -> anyhow::Result<()> {
         let (baselines, aims): (Vec<_>, Vec<_>) = baselines.into_iter().unzip();
         let mut cases: Vec<_> = std::iter::once(subject).chain(baselines).collect();
-        let rounds = self.take_turns(&mut cases)?;
+        let rounds = if self.measures { take_turns(&mut cases)? } else { Vec::new() };
 
         let of_case = |at: usize| rounds.iter().filter_map(move |round| round.get(at).copied());
-        for (at, (case, aim)) in (1..).zip(cases.iter().skip(1).zip(aims)) {
+        for (at, (case, aim)) in (1..).zip(cases.iter().skip(1).zip(aims)).filter(|_| self.measures) {
             let (subject, baseline) = (median(of_case(0)), median(of_case(at)));
             let ratio = median(of_case(0).zip(of_case(at)).map(|(subject, baseline)| subject / baseline));
             let more = median(of_case(0).zip(of_case(at)).map(|(subject, baseline)| subject - baseline));
@@ -111,45 +111,13 @@ impl Report {
         self.lines.iter().for_each(|line| print(line));
     }
 
-    /// The seconds that one operation took, by round and case.
-    fn take_turns(&self, cases: &mut [Case<'_>]) -> anyhow::Result<Vec<Vec<f64>>> {
-        let mut operations = Vec::with_capacity(cases.len());
-        let mut round = Duration::ZERO;
-        for case in &mut *cases {
-            let mut times = 1;
-            let mut took = (case.time)(times)?;
-            while took < TURN && self.measures {
-                times *= 2;
-                took = (case.time)(times)?;
-            }
-            operations.push(times);
-            round += took;
-        }
-        let affordable = usize::try_from(BUDGET.as_millis() / round.as_millis().max(1)).unwrap_or(usize::MAX);
-        let rounds = if self.measures { affordable.clamp(ROUNDS.0, ROUNDS.1) } else { 1 };
-        let mut taken = Vec::with_capacity(rounds);
-        for number in 0..rounds {
-            let mut seconds = vec![0.0; cases.len()];
-            let turns = cases.iter_mut().zip(&operations).zip(&mut seconds);
-            // There and back again, so that none always follows the same other.
-            let turns: &mut dyn Iterator<Item = _> = match number % 2 {
-                0 => &mut turns.into_iter(),
-                _ => &mut turns.rev(),
-            };
-            for ((case, times), seconds) in turns {
-                *seconds = (case.time)(*times)?.as_secs_f64() / *times as f64;
-            }
-            taken.push(seconds);
-        }
-        Ok(taken)
-    }
-
     fn criterion(&mut self, name: &str, cases: &mut [Case<'_>], rounds: &[Vec<f64>]) -> anyhow::Result<()> {
         let mut failed = Ok(());
         let mut group = self.criterion.benchmark_group(name);
         group.warm_up_time(Duration::from_millis(500));
         for (at, case) in cases.iter_mut().enumerate() {
-            let expected = Duration::from_secs_f64(median(rounds.iter().filter_map(|round| round.get(at).copied())));
+            let seconds = median(rounds.iter().filter_map(|round| round.get(at).copied()));
+            let expected = Duration::try_from_secs_f64(seconds).unwrap_or_default();
             let is_slow = expected > Duration::from_millis(50);
             group.sample_size(if is_slow { 10 } else { 50 });
             group.sampling_mode(if is_slow { SamplingMode::Flat } else { SamplingMode::Auto });
@@ -167,6 +135,39 @@ impl Report {
         group.finish();
         failed
     }
+}
+
+/// The seconds that one operation took, by round and case.
+fn take_turns(cases: &mut [Case<'_>]) -> anyhow::Result<Vec<Vec<f64>>> {
+    let mut operations = Vec::with_capacity(cases.len());
+    let mut round = Duration::ZERO;
+    for case in &mut *cases {
+        let mut times = 1;
+        let mut took = (case.time)(times)?;
+        while took < TURN {
+            times *= 2;
+            took = (case.time)(times)?;
+        }
+        operations.push(times);
+        round += took;
+    }
+    let affordable = usize::try_from(BUDGET.as_millis() / round.as_millis().max(1)).unwrap_or(usize::MAX);
+    let rounds = affordable.clamp(ROUNDS.0, ROUNDS.1);
+    let mut taken = Vec::with_capacity(rounds);
+    for number in 0..rounds {
+        let mut seconds = vec![0.0; cases.len()];
+        let turns = cases.iter_mut().zip(&operations).zip(&mut seconds);
+        // There and back again, so that none always follows the same other.
+        let turns: &mut dyn Iterator<Item = _> = match number % 2 {
+            0 => &mut turns.into_iter(),
+            _ => &mut turns.rev(),
+        };
+        for ((case, times), seconds) in turns {
+            *seconds = (case.time)(*times)?.as_secs_f64() / *times as f64;
+        }
+        taken.push(seconds);
+    }
+    Ok(taken)
 }
 
 fn median(values: impl Iterator<Item = f64>) -> f64 {

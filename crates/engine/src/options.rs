@@ -57,7 +57,7 @@ impl KeyMemory {
     }
 }
 
-/// Where the key that seals the store's records comes from. The threat model says what each protects against.
+/// Where the key that seals the store's records comes from. The book's page on embedding says what each protects against.
 #[derive(Debug, Default)]
 pub enum SealingSource {
     /// The file `sealing.key`, mode 0600, beside the store; made with the store.
