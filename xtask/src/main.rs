@@ -8,6 +8,7 @@ mod tools;
 mod tree;
 mod workspace;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 
 use crate::steps::{Outcome, STEPS, Step};
-use crate::workspace::Workspace;
+use crate::workspace::{Workspace, run};
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
@@ -25,6 +26,9 @@ fn main() -> ExitCode {
             Ok(())
         }
         Command::Test { only, list: false } => test(&only),
+        Command::Crash { args } => attack("crash", &args),
+        Command::Powerloss { args } => attack("powerloss", &args),
+        Command::Leaks { args } => attack("leaks", &args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -57,6 +61,29 @@ enum Command {
         #[arg(long, conflicts_with = "only")]
         list: bool,
     },
+    /// Kill a process under load with SIGKILL, over and over, and check every acknowledged key; `-- --help` says more
+    Crash {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
+    /// Cut the power below the store, and check every acknowledged key; `-- --help` says more
+    Powerloss {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
+    /// Look for keys in the memory, the core dump and the output of a running process; `-- --help` says more
+    Leaks {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
+}
+
+/// Runs one of the attacks, which are a program of their own, optimised as the product is.
+fn attack(name: &str, args: &[OsString]) -> Result<()> {
+    let workspace = Workspace::of_this_build()?;
+    let words =
+        ["run", "--release", "--quiet", "--locked", "--package", "claviger-tests", "--bin", "attacks", "--", name];
+    run(workspace.cargo(words).args(args))
 }
 
 fn step_parser() -> impl TypedValueParser<Value = &'static Step> {
@@ -116,8 +143,7 @@ mod tests {
     #[test]
     fn steps_are_chosen_by_name() {
         let cli = Cli::try_parse_from(["xtask", "test", "--only", "fmt", "--only", "tree"]).unwrap();
-        let Command::Test { only, list } = cli.command;
-        assert!(!list);
+        let Command::Test { only, list: false } = cli.command else { panic!("not the tests") };
         assert_eq!(only.iter().map(|step| step.name).collect::<Vec<_>>(), ["fmt", "tree"]);
         assert!(Cli::try_parse_from(["xtask", "test", "--only", "nothing"]).is_err());
     }
