@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
 use claviger::store::{Expect, Outcome, Replacement};
+use claviger::{AnchorSource, Options, SealingSource, Store, SvmId, Table};
 use claviger::{
     Arena, ArenaOptions, Creation, Engine, Key256, KeyAlgorithm, KeyMemory, NewKey, ObjectRef, OnboardMode,
 };
-use claviger::{Options, SealingSource, Store, SvmId, Table};
 use uuid::Uuid;
 
 /// Records that the engine reads or writes at a time.
@@ -33,7 +33,8 @@ impl Hierarchy {
     pub fn new(store: Arc<dyn Store>, keys: usize) -> anyhow::Result<Self> {
         let arena = Arena::new(&ArenaOptions::default())?;
         let sealing = SealingSource::Provided(Key256::new(arena.bytes(Key256::LEN)?)?);
-        let options = Options { memory: KeyMemory::Shared(arena), sealing, ..Options::default() };
+        let anchor = AnchorSource::DangerNone;
+        let options = Options { memory: KeyMemory::Shared(arena), sealing, anchor, ..Options::default() };
         let engine = Engine::create_on(store.clone(), &"cluster".parse()?, options)?;
         let passphrase = engine.passphrase(b"the passphrase of a benchmark, 32 bytes and more")?;
         engine.create_onboard(OnboardMode::Unattended, &passphrase)?;

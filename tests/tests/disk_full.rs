@@ -108,6 +108,7 @@ fn is_disk(error: &claviger::KeyError) -> bool {
         claviger::KeyError::Records(claviger::RecordError::Store(error)) => {
             matches!(error, StoreError::DiskFull { .. } | StoreError::Io(_) | StoreError::Failed { .. })
         }
+        claviger::KeyError::Records(claviger::RecordError::Anchor(_)) => error.advice() == Advice::MakeRoom,
         _ => false,
     }
 }

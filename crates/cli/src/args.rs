@@ -48,6 +48,13 @@ pub(crate) struct Common {
     /// Read the passphrase from this open file descriptor, as in `--passphrase-fd 3 3<passphrase.txt`
     #[arg(long, global = true, value_name = "N", help_heading = "Common options")]
     pub(crate) passphrase_fd: Option<u32>,
+
+    /// Open a store that is an older copy, or whose anchor is lost, and go on from it
+    ///
+    /// What was changed since the copy was made is lost: keys that were made are missing, keys that were deleted are back, an
+    /// old passphrase opens the keystore again. Needed once; the store is then the newest.
+    #[arg(long, global = true, help_heading = "Sharp options")]
+    pub(crate) danger_accept_rollback: bool,
 }
 
 #[derive(Debug, Subcommand)]

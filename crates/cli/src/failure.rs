@@ -127,6 +127,10 @@ impl Failure {
                 "name the hierarchy's directory with --dir, or make one with `claviger init`".into()
             }
             Self::Open(OpenEngineError::Unfinished { .. }) => "repeat `claviger init` with the same name".into(),
+            Self::Open(
+                OpenEngineError::RolledBack { .. } | OpenEngineError::NotAnchored | OpenEngineError::Anchor { .. },
+            )
+            | Self::Records(RecordError::EpochLost) => ACCEPT_ADVICE.into(),
             Self::Open(error) => by_blame(error),
             Self::Store(_) => "name the directory of a copied hierarchy, which has the directory `store` in it".into(),
             Self::Svm(SvmError::UnknownName { .. }) => "`claviger svm list` shows the SVMs that there are".into(),
@@ -159,6 +163,9 @@ impl Failure {
 }
 
 const PASSPHRASE_ADVICE: &str = "give the passphrase with --passphrase-file or --passphrase-fd, or on a terminal";
+
+const ACCEPT_ADVICE: &str = "put the newest store and its anchor back; or accept what is lost with --danger-accept-rollback, \
+     once, and run `claviger verify`";
 
 /// A directory where a file is wanted, or the other way round.
 fn is_of_another_kind(error: &io::Error) -> bool {

@@ -17,13 +17,15 @@ pub(crate) struct Session {
     pub(crate) arena: Arena,
     pub(crate) passphrase: Source,
     dir: Option<PathBuf>,
+    danger_accept_rollback: bool,
 }
 
 impl Session {
     pub(crate) fn new(common: Common, output: Output) -> Result<Self, Failure> {
-        let Common { dir, json: _, passphrase_file, passphrase_fd } = common;
+        let Common { dir, json: _, passphrase_file, passphrase_fd, danger_accept_rollback } = common;
         let arena = Arena::new(&ArenaOptions::default())?;
-        Ok(Self { output, arena, passphrase: Source::new(passphrase_file, passphrase_fd), dir })
+        let passphrase = Source::new(passphrase_file, passphrase_fd);
+        Ok(Self { output, arena, passphrase, dir, danger_accept_rollback })
     }
 
     /// The directory, if one was named.
@@ -39,7 +41,12 @@ impl Session {
 
     /// Jobs go on only where a command asks for it.
     pub(crate) fn options(&self) -> Options {
-        Options { memory: KeyMemory::Shared(self.arena.clone()), resume_jobs: false, ..Options::default() }
+        Options {
+            memory: KeyMemory::Shared(self.arena.clone()),
+            resume_jobs: false,
+            danger_accept_rollback: self.danger_accept_rollback,
+            ..Options::default()
+        }
     }
 
     /// Opens the hierarchy, and says which jobs wait in it.

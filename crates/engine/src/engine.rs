@@ -1,6 +1,7 @@
 //! The engine: opening, what it holds, closing.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::{DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -16,14 +17,16 @@ use claviger_wrap::{
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use crate::anchor::{self, AnchorError};
 use crate::clock::Clock;
+use crate::epoch::{Epoch, Standing};
 use crate::error::{Advice, Blame, Fault};
 use crate::jobs::Jobs;
 use crate::keys::PAGE;
 use crate::keystores::Keystore;
 use crate::live::{Keks, Live, LiveSvm};
 use crate::options::Options;
-use crate::records::{Body, NodeRecord, Operation, RecordError, RecordName, Records, SvmRecord, V1};
+use crate::records::{Body, EpochRecord, NodeRecord, Operation, Read, RecordError, RecordName, Records, SvmRecord, V1};
 use crate::sealing_key;
 use crate::svms::{SvmError, SvmName};
 
@@ -49,6 +52,9 @@ pub(crate) struct Core {
     pub(crate) job_retention: Duration,
     /// The store is a copy for reading.
     pub(crate) read_only: bool,
+    pub(crate) epoch: Epoch,
+    /// How the store stood to its anchor when it was opened.
+    pub(crate) standing: Standing,
     /// `None` where the record does not open, and until creation is complete.
     pub(crate) node: Option<NodeRecord>,
 }
@@ -118,18 +124,21 @@ impl Engine {
         // One commit: either the hierarchy is there with its admin SVM, or nothing is.
         let hierarchy = random_uuid(&mut SystemRandom).map_err(RecordError::Random)?;
         let node = NodeRecord { version: V1, hierarchy, created: core.clock.now() };
-        let batch = core.put_node(Batch::new(), &node)?;
+        let epoch = core.first_epoch(hierarchy)?;
+        let batch = core.put_node(Batch::new(), &node, &epoch)?;
         core.add_svm(admin, true, batch).map_err(|error| match error {
             SvmError::Records(error) => OpenEngineError::Records(error),
             _ => OpenEngineError::Exists { dir: dir.map(Path::to_owned) },
         })?;
+        core.begin_epochs(epoch);
         core.node = Some(node);
         Ok(Self::over(core, resumes))
     }
 
     fn open_in(store: Arc<dyn Store>, dir: Option<&Path>, options: Options) -> Result<Self, OpenEngineError> {
-        let resumes = options.resume_jobs;
-        let core = Core::load(store, dir, options)?;
+        let (resumes, accept_rollback) = (options.resume_jobs, options.danger_accept_rollback);
+        let mut core = Core::load(store, dir, options)?;
+        core.refuse_rollback(accept_rollback)?;
         core.finish_deletions();
         let engine = Self::over(core, resumes);
         // A node must come up with its keys, whatever becomes of its jobs.
@@ -171,6 +180,13 @@ impl Engine {
         self.core.node.as_ref().map(|node| (node.hierarchy, node.created))
     }
 
+    /// How the store stood to its anchor when it was opened. For an engine that is open for writing, one of
+    /// [`Standing::Current`] and [`Standing::Lost`]: every other store was refused, or accepted and mended.
+    #[must_use]
+    pub fn standing(&self) -> &Standing {
+        &self.core.standing
+    }
+
     /// Copies a passphrase into key memory. The caller wipes its own copy.
     ///
     /// # Errors
@@ -183,11 +199,12 @@ impl Engine {
 impl Core {
     /// A core over a store that holds no hierarchy yet.
     pub(crate) fn empty(store: Arc<dyn Store>, dir: Option<&Path>, options: Options) -> Result<Self, OpenEngineError> {
-        if !store.scan(Table::Node, &[], None, 1)?.is_empty() {
+        if store.get(Table::Node, NodeRecord::KEY)?.is_some() {
             return Err(OpenEngineError::Exists { dir: dir.map(Path::to_owned) });
         }
         let arena = options.memory.arena()?;
-        let sealing = SealingKey::new(&arena, options.sealing.create(&arena, dir)?)?;
+        let sealing = Arc::new(SealingKey::new(&arena, options.sealing.create(&arena, dir)?)?);
+        let epoch = Epoch::unborn(options.anchor.anchor(dir, &sealing)?);
         Ok(Self {
             arena,
             records: Records::new(store, sealing),
@@ -196,6 +213,8 @@ impl Core {
             clock: Clock::System,
             job_retention: options.job_retention,
             read_only: false,
+            epoch,
+            standing: Standing::Current,
             node: None,
         })
     }
@@ -222,16 +241,22 @@ impl Core {
         Ok(())
     }
 
-    /// Adds to `batch` the record whose presence says that the hierarchy is complete.
-    fn put_node(&self, batch: Batch, node: &NodeRecord) -> Result<Batch, RecordError> {
+    /// Adds to `batch` the record whose presence says that the hierarchy is complete, and its first epoch.
+    fn put_node(&self, batch: Batch, node: &NodeRecord, epoch: &Read<EpochRecord>) -> Result<Batch, RecordError> {
         let raw = self.records.seal(node)?;
-        Ok(batch.expect(Table::Node, node.key(), Expect::Absent).put(Table::Node, node.key(), raw))
+        Ok(batch.expect(Table::Node, node.key(), Expect::Absent).put(Table::Node, node.key(), raw).put(
+            Table::Node,
+            epoch.body.key(),
+            epoch.raw.clone(),
+        ))
     }
 
     /// Commits that the hierarchy is complete.
     pub(crate) fn finish_restore(&mut self, node: NodeRecord) -> Result<(), OpenEngineError> {
-        let batch = self.put_node(Batch::new(), &node)?;
+        let epoch = self.first_epoch(node.hierarchy)?;
+        let batch = self.put_node(Batch::new(), &node, &epoch)?;
         self.records.store().commit(batch)?;
+        self.begin_epochs(epoch);
         self.node = Some(node);
         Ok(())
     }
@@ -241,7 +266,8 @@ impl Core {
             return Err(OpenEngineError::Unfinished { dir: dir.map(Path::to_owned) });
         }
         let arena = options.memory.arena()?;
-        let sealing = SealingKey::new(&arena, options.sealing.open(&arena, dir)?)?;
+        let sealing = Arc::new(SealingKey::new(&arena, options.sealing.open(&arena, dir)?)?);
+        let anchor = options.anchor.anchor(dir, &sealing)?;
         let records = Records::new(store, sealing);
         let node = match records.read::<NodeRecord>(NodeRecord::KEY) {
             Ok(node) => node.map(|node| node.body),
@@ -257,12 +283,41 @@ impl Core {
                 None
             }
         };
+        let (epoch, standing) = Epoch::load(anchor, &records, node.as_ref())?;
         let keystore = Keystore::load(&arena, &records)?;
-        let (clock, job_retention) = (Clock::System, options.job_retention);
-        let core =
-            Self { arena, records, live: Live::default(), keystore, clock, job_retention, read_only: false, node };
+        let core = Self {
+            arena,
+            records,
+            live: Live::default(),
+            keystore,
+            clock: Clock::System,
+            job_retention: options.job_retention,
+            read_only: false,
+            epoch,
+            standing,
+            node,
+        };
         core.load_svms()?;
         Ok(core)
+    }
+
+    /// Refuses a store that may be an older copy, unless that is accepted. Where nobody can know because the epoch's own
+    /// record is lost, keys open, and what would change the hierarchy is refused later.
+    fn refuse_rollback(&mut self, accept: bool) -> Result<(), OpenEngineError> {
+        match std::mem::take(&mut self.standing) {
+            Standing::Current => Ok(()),
+            standing if accept => {
+                tracing::warn!(%standing, "accepted on purpose");
+                Ok(self.accept_rollback(self.node.as_ref())?)
+            }
+            Standing::RolledBack { store, anchored } => Err(OpenEngineError::RolledBack { store, anchored }),
+            Standing::NotAnchored => Err(OpenEngineError::NotAnchored),
+            Standing::Unread(source) => Err(OpenEngineError::Anchor { source }),
+            Standing::Lost => {
+                self.standing = Standing::Lost;
+                Ok(())
+            }
+        }
     }
 
     /// Publishes every SVM that has a record of its own or of KEKs, with as many KEKs as can be had.
@@ -325,7 +380,8 @@ fn store_dir(dir: &Path) -> PathBuf {
 fn is_free(dir: &Path) -> io::Result<bool> {
     let names: Vec<_> = std::fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<_>>()?;
     let has_store = names.iter().any(|name| name == STORE_DIR);
-    Ok(names.iter().all(|name| name == STORE_DIR || (has_store && sealing_key::is_file_name(name))))
+    let is_leftover = |name: &OsStr| sealing_key::is_file_name(name) || anchor::is_file_name(name);
+    Ok(names.iter().all(|name| name == STORE_DIR || (has_store && is_leftover(name))))
 }
 
 /// Makes the directory, for its owner alone, durably.
@@ -414,6 +470,32 @@ pub enum OpenEngineError {
         /// The file.
         path: PathBuf,
     },
+    /// The store is older than its anchor: an older copy was put in its place.
+    #[error(
+        "the store is an older copy: it is at epoch {store}, and had reached {anchored}; what changed in between is not in it. Put the newest store back, or accept the loss on purpose (danger_accept_rollback)"
+    )]
+    RolledBack {
+        /// The store's epoch.
+        store: u64,
+        /// The epoch that it had reached.
+        anchored: u64,
+    },
+    /// There is no anchor, so that nobody knows whether the store is the newest.
+    #[error(
+        "the anchor that tells the newest store from an older copy is missing; put it back, or accept the store as it is on purpose (danger_accept_rollback)"
+    )]
+    NotAnchored,
+    /// The anchor was not read, so that nobody knows whether the store is the newest.
+    #[error(
+        "the anchor that tells the newest store from an older copy was not read; see to it, or accept the store as it is on purpose (danger_accept_rollback)"
+    )]
+    Anchor {
+        /// Why.
+        source: AnchorError,
+    },
+    /// The store is not in a directory, so that no anchor can be beside it.
+    #[error("there is no place for an anchor beside this store; give one, or choose to have none")]
+    NoAnchor,
     /// The sealing key belongs to another store.
     #[error("the sealing key belongs to another store; give this store's own")]
     OtherSealingKey,
@@ -454,6 +536,8 @@ impl Blame for OpenEngineError {
                 StoreOpenError::Io { .. } => (Fault::Node, Advice::Retry),
                 _ => (Fault::Data, Advice::Repair),
             },
+            Self::RolledBack { .. } | Self::NotAnchored | Self::Anchor { .. } => (Fault::Data, Advice::Repair),
+            Self::NoAnchor => (Fault::Caller, Advice::Correct),
             Self::NoSealingKey | Self::OtherSealingKey | Self::SealingKeyLength(_) => {
                 (Fault::Caller, Advice::GiveCredentials)
             }

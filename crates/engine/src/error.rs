@@ -1,11 +1,13 @@
 //! The two questions that every error answers: whose fault, and what now.
 
 use std::fmt;
+use std::io;
 
 use claviger_secret::ArenaError;
 use claviger_store::StoreError;
 use serde::{Deserialize, Serialize};
 
+use crate::anchor::AnchorError;
 use crate::records::RecordError;
 
 /// Whose fault an error is.
@@ -81,8 +83,20 @@ impl Blame for RecordError {
         match self {
             Self::Store(error) => error.blame(),
             Self::Random(_) => (Fault::Node, Advice::Retry),
+            Self::Anchor(error) => error.blame(),
+            Self::EpochLost => (Fault::Data, Advice::Repair),
             Self::Sealed { .. } | Self::Body { .. } | Self::Lost { .. } => (Fault::Data, Advice::Repair),
             Self::Misplaced { .. } => (Fault::Ours, Advice::Report),
+        }
+    }
+}
+
+impl Blame for AnchorError {
+    fn blame(&self) -> (Fault, Advice) {
+        match self {
+            Self::File { source, .. } if source.kind() == io::ErrorKind::StorageFull => (Fault::Node, Advice::MakeRoom),
+            Self::File { .. } | Self::Other(_) => (Fault::Node, Advice::Retry),
+            Self::Damaged { .. } | Self::OtherHierarchy { .. } => (Fault::Data, Advice::Repair),
         }
     }
 }

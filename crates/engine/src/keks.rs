@@ -151,7 +151,7 @@ impl Core {
         let key = record.key();
         let batch = batch.expect(Table::Keks, key.clone(), old.unchanged()).put(Table::Keks, key, raw.clone());
         let _changing = svm.changing();
-        self.records.store().commit(batch)?;
+        self.commit(batch)?;
         let list = Read { body: record, raw };
         svm.keks.store(Arc::new(publish(&svm.keks.load(), list.clone())));
         Ok(list)
@@ -213,7 +213,7 @@ impl Core {
             .put(Table::Keks, reservation.body.key(), reservation.raw.clone());
 
         let changing = svm.changing();
-        match self.records.store().commit(batch) {
+        match self.commit(batch) {
             Ok(()) => {
                 kek.seals().raise(reservation.body.reserved);
                 let current = Arc::new(LiveKek::new(kek, Some(reservation)));
@@ -222,12 +222,12 @@ impl Core {
                 tracing::info!(svm = %svm.id, "first KEK made");
                 Ok(())
             }
-            Err(StoreError::Conflict { .. }) => {
+            Err(RecordError::Store(StoreError::Conflict { .. })) => {
                 drop(changing);
                 self.discard(&kept)?;
                 self.adopt_first_kek(svm)
             }
-            Err(error) => Err(RecordError::from(error).into()),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -284,11 +284,11 @@ impl Core {
         };
         let raw = self.records.seal(&body)?;
         let batch = Batch::new().expect(Table::Keks, body.key(), expect).put(Table::Keks, body.key(), raw.clone());
-        match self.records.store().commit(batch) {
+        match self.commit(batch) {
             Ok(()) => {}
             // Nobody else writes it: a rekey has dropped the KEK.
-            Err(StoreError::Conflict { .. }) => return Err(KeyError::KeksChanged { svm }),
-            Err(error) => return Err(RecordError::from(error).into()),
+            Err(RecordError::Store(StoreError::Conflict { .. })) => return Err(KeyError::KeksChanged { svm }),
+            Err(error) => return Err(error.into()),
         }
         live.kek.seals().raise(reserved);
         *reservation = Some(Read { body, raw });
@@ -326,7 +326,7 @@ mod tests {
     use super::*;
     use crate::key_record::ObjectRef;
     use crate::keystores::OnboardMode;
-    use crate::options::{KeyMemory, Options, SealingSource};
+    use crate::options::{AnchorSource, KeyMemory, Options, SealingSource};
 
     fn options(arena: &Arena) -> Options {
         let mut key = arena.bytes(Key256::LEN).unwrap();
@@ -334,6 +334,7 @@ mod tests {
         Options {
             memory: KeyMemory::Shared(arena.clone()),
             sealing: SealingSource::Provided(Key256::new(key).unwrap()),
+            anchor: AnchorSource::DangerNone,
             ..Options::default()
         }
     }

@@ -200,6 +200,8 @@ impl Engine {
     pub fn delete_key(&self, svm: SvmId, object: ObjectRef) -> Result<(), KeyError> {
         self.core.svm(svm)?;
         let key = store_key(svm, object);
+        self.core.read_key(&key, object)?;
+        self.core.raise_once()?;
         loop {
             let raw = self.core.read_key(&key, object)?;
             let batch = Batch::new().expect(Table::Keys, key, Expect::Exactly(raw)).delete(Table::Keys, key);

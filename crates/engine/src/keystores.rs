@@ -141,7 +141,8 @@ impl Engine {
 
         let (id, common_criteria) = (record.body.keystore, record.body.onboard.common_criteria);
         let onboard = onboard::put_away(&core.arena, core.records.sealing(), id, common_criteria, &ckek, new)?;
-        let changed = core.replace_keystore(&record, onboard)?;
+        let (batch, changed) = core.keystore_as(&record, onboard)?;
+        core.commit(batch)?;
         core.keystore.publish(changed, present.keeper.clone());
         tracing::info!(%id, "passphrase changed");
         Ok(())
@@ -268,16 +269,29 @@ impl Core {
         let raw = self.records.seal(&record)?;
         let keeper = OnboardKeeper::new(&self.arena, ckek)?;
         let batch = batch.put(Table::Keystores, record.key(), raw.clone());
-        self.records.store().commit(batch).map_err(RecordError::Store)?;
+        self.commit(batch)?;
         self.keystore.publish(Read { body: record, raw }, Some(Arc::new(keeper)));
         Ok(())
     }
 
-    fn replace_keystore(
+    /// Commits what is no structural change: how many attempts have failed. A keystore unlocks also where no epoch can be
+    /// raised.
+    fn count_attempts(
+        &self,
+        old: &Read<KeystoreRecord>,
+        attempts: Option<Attempts>,
+    ) -> Result<Read<KeystoreRecord>, RecordError> {
+        let (batch, counted) = self.keystore_as(old, OnboardRecord { attempts, ..old.body.onboard.clone() })?;
+        self.records.store().commit(batch)?;
+        Ok(counted)
+    }
+
+    /// The batch that gives the keystore another record, and that as it will be read.
+    fn keystore_as(
         &self,
         old: &Read<KeystoreRecord>,
         onboard: OnboardRecord,
-    ) -> Result<Read<KeystoreRecord>, RecordError> {
+    ) -> Result<(Batch, Read<KeystoreRecord>), RecordError> {
         let body = KeystoreRecord { onboard, ..old.body.clone() };
         let raw = self.records.seal(&body)?;
         let batch = Batch::new().expect(Table::Keystores, body.key(), old.unchanged()).put(
@@ -285,8 +299,7 @@ impl Core {
             body.key(),
             raw.clone(),
         );
-        self.records.store().commit(batch)?;
-        Ok(Read { body, raw })
+        Ok((batch, Read { body, raw }))
     }
 
     /// Opens the CKEK with the passphrase. In Common Criteria mode the attempt is counted durably before it is made, and
@@ -307,15 +320,11 @@ impl Core {
             return Err(KeystoreError::TooSoon { wait });
         }
         let failed = onboard.attempts.map_or(0, |attempts| attempts.failed).saturating_add(1);
-        let counted = self.replace_keystore(
-            record,
-            OnboardRecord { attempts: Some(Attempts { failed, last: now }), ..onboard.clone() },
-        )?;
+        let counted = self.count_attempts(record, Some(Attempts { failed, last: now }))?;
         let keeper = self.keystore.present().ok().and_then(|present| present.keeper);
         self.keystore.publish(counted.clone(), keeper);
         let ckek = onboard::by_passphrase(&self.arena, onboard, passphrase)?;
-        let cleared = OnboardRecord { attempts: None, ..onboard.clone() };
-        Ok((ckek, self.replace_keystore(&counted, cleared)?))
+        Ok((ckek, self.count_attempts(&counted, None)?))
     }
 }
 
@@ -402,7 +411,7 @@ mod tests {
 
     use super::*;
     use crate::clock::Clock;
-    use crate::options::{KeyMemory, Options, SealingSource};
+    use crate::options::{AnchorSource, KeyMemory, Options, SealingSource};
 
     const RIGHT: &[u8] = b"the right passphrase, with more than the sixty-four characters it must have";
     const WRONG: &[u8] = b"the wrong passphrase, with more than the sixty-four characters it must have";
@@ -453,6 +462,7 @@ mod tests {
         Options {
             memory: KeyMemory::Shared(arena.clone()),
             sealing: SealingSource::Provided(Key256::new(key).unwrap()),
+            anchor: AnchorSource::DangerNone,
             ..Options::default()
         }
     }

@@ -28,11 +28,14 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod anchor;
 mod backup;
 mod bulk;
 mod clock;
 mod engine;
+mod epoch;
 mod error;
+mod files;
 mod jobs;
 mod keeper;
 mod keks;
@@ -50,9 +53,11 @@ mod sealing_key;
 mod svms;
 mod verify;
 
+pub use anchor::{Anchor, AnchorError};
 pub use backup::{BackupError, BackupTextError, Import};
 pub use bulk::{Creation, NewKey};
 pub use engine::{Engine, OpenEngineError};
+pub use epoch::Standing;
 pub use error::{Advice, Blame, Fault};
 pub use jobs::{Job, JobError, JobInfo, JobOperation, JobStatus, Progress};
 pub use keeper::KeeperError;
@@ -61,7 +66,7 @@ pub use key_error::KeyError;
 pub use key_record::{KeyRecordError, ObjectRef};
 pub use keys::{Key, KeyCounts, KeyInfo, OpenKey};
 pub use keystores::{KeystoreError, KeystoreInfo, OnboardMode};
-pub use options::{KeyMemory, Options, SealingSource};
+pub use options::{AnchorSource, KeyMemory, Options, SealingSource};
 pub use records::{RecordError, RecordName};
 pub use rekey::RekeyError;
 pub use svms::{InvalidSvmName, SvmError, SvmInfo, SvmName};

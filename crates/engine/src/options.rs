@@ -1,10 +1,13 @@
 //! How an engine is opened.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use claviger_secret::{Arena, ArenaError, ArenaOptions};
 use claviger_store::SledOptions;
 use claviger_wrap::Key256;
+
+use crate::anchor::Anchor;
 
 /// How an engine is opened. The defaults are safe.
 #[derive(Debug)]
@@ -13,6 +16,12 @@ pub struct Options {
     pub memory: KeyMemory,
     /// Where the key that seals the store's records comes from.
     pub sealing: SealingSource,
+    /// What remembers, outside the store, how far that has come.
+    pub anchor: AnchorSource,
+    /// Opens a store that is older than its anchor, or whose anchor or epoch is lost, and goes on from it: no. What was
+    /// changed since the copy is lost then: keys that were made are missing, keys that were deleted are back, an old
+    /// passphrase opens the keystore again.
+    pub danger_accept_rollback: bool,
     /// The store on disk.
     pub sled: SledOptions,
     /// How long a job can be asked about after its end: 24 hours.
@@ -26,6 +35,8 @@ impl Default for Options {
         Self {
             memory: KeyMemory::default(),
             sealing: SealingSource::default(),
+            anchor: AnchorSource::default(),
+            danger_accept_rollback: false,
             sled: SledOptions::default(),
             job_retention: Duration::from_secs(24 * 60 * 60),
             resume_jobs: true,
@@ -67,4 +78,17 @@ pub enum SealingSource {
     SystemdCredential(String),
     /// Given by the embedder.
     Provided(Key256),
+}
+
+/// What remembers, outside the store, how far that has come, so that an older copy in its place is noticed when it is opened.
+/// The book's threat model says what each is worth.
+#[derive(Clone, Default)]
+pub enum AnchorSource {
+    /// The file `anchor` beside the store: notices that the store alone was put back.
+    #[default]
+    BesideStore,
+    /// Given by the embedder: a counter of a TPM, a peer, a file on another disk.
+    Provided(Arc<dyn Anchor>),
+    /// None: an older copy of the store is taken for the newest.
+    DangerNone,
 }

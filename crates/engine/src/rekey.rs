@@ -458,13 +458,14 @@ mod tests {
     use super::*;
     use crate::bulk::NewKey;
     use crate::keystores::OnboardMode;
-    use crate::options::{KeyMemory, Options, SealingSource};
+    use crate::options::{AnchorSource, KeyMemory, Options, SealingSource};
 
     #[test]
     fn the_total_is_known_once_a_whole_pass_has_seen_all_keys() {
         let arena = Arena::new(&ArenaOptions { keys: 64, states: 32, accept: Protection::Unlocked }).unwrap();
         let sealing = SealingSource::Provided(Key256::new(arena.bytes(Key256::LEN).unwrap()).unwrap());
-        let options = Options { memory: KeyMemory::Shared(arena), sealing, ..Options::default() };
+        let anchor = AnchorSource::DangerNone;
+        let options = Options { memory: KeyMemory::Shared(arena), sealing, anchor, ..Options::default() };
         let engine = Engine::create_on(Arc::new(MemoryStore::default()), &"cluster".parse().unwrap(), options).unwrap();
         let passphrase = engine.passphrase(b"a passphrase of more than thirty-two characters").unwrap();
         engine.create_onboard(OnboardMode::Unattended, &passphrase).unwrap();

@@ -63,6 +63,7 @@ impl Engine {
                     return Err(KeyError::NotRotating { object });
                 };
                 let opened = burned(|burning| self.core.open_blob(burning, keks, object, &new))?;
+                self.core.raise_once()?;
                 let kept = new.as_bytes().to_vec();
                 let batch =
                     Batch::new().expect(Table::Keys, key, Expect::Exactly(raw.clone())).put(Table::Keys, key, kept);

@@ -1,19 +1,19 @@
 //! The sealing key's sources (`docs/formats.md`, sealing key file).
 
 use std::ffi::OsStr;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::fs::File;
+use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use claviger_secret::Arena;
 use claviger_wrap::{Key256, SystemRandom};
 
 use crate::engine::OpenEngineError;
+use crate::files;
 use crate::options::SealingSource;
 
 const FILE_NAME: &str = "sealing.key";
-const NEW_FILE_NAME: &str = "sealing.key.new";
 const MAGIC_AND_FORMAT: &[u8; 5] = b"CLVK\x01";
 const FILE_LEN: usize = MAGIC_AND_FORMAT.len() + Key256::LEN;
 const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
@@ -48,26 +48,13 @@ impl SealingSource {
 
 /// Whether a file of this name is the sealing key, or one that was being written.
 pub(crate) fn is_file_name(name: &OsStr) -> bool {
-    name == FILE_NAME || name == NEW_FILE_NAME
+    files::is_named(name, FILE_NAME)
 }
 
 fn write(arena: &Arena, path: &Path) -> Result<Key256, OpenEngineError> {
     let failed = |source| OpenEngineError::SealingKeyFile { path: path.to_owned(), source };
     let key = Key256::generate(arena, &mut SystemRandom).map_err(OpenEngineError::Key)?;
-    let temporary = path.with_file_name(NEW_FILE_NAME);
-    match std::fs::remove_file(&temporary) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => return Err(failed(source)),
-        _ => {}
-    }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary).map_err(failed)?;
-    // Two unbuffered writes: no copy of the key stays in a buffer.
-    file.write_all(MAGIC_AND_FORMAT).map_err(failed)?;
-    file.write_all(key.expose()).map_err(failed)?;
-    file.sync_all().map_err(failed)?;
-    std::fs::rename(&temporary, path).map_err(failed)?;
-    if let Some(parent) = path.parent() {
-        File::open(parent).and_then(|dir| dir.sync_all()).map_err(failed)?;
-    }
+    files::replace(path, &[MAGIC_AND_FORMAT, key.expose()]).map_err(failed)?;
     Ok(key)
 }
 

@@ -182,7 +182,7 @@ impl Engine {
             .put(Table::Svms, record.key(), raw.clone())
             .delete(Table::Svms, NameRecord::key_of(&old.body.name));
         let _changing = live.changing();
-        records.store().commit(batch).map_err(|error| name_taken(error, name, &taken))?;
+        self.core.commit(batch).map_err(|error| name_taken(error, name, &taken))?;
         live.record.store(Arc::new(Ok(Read { body: record, raw })));
         Ok(())
     }
@@ -217,7 +217,7 @@ impl crate::engine::Core {
             .expect(Table::Svms, record.key(), Expect::Absent)
             .put(Table::Svms, taken.key(), self.records.seal(&taken)?)
             .put(Table::Svms, record.key(), raw.clone());
-        self.records.store().commit(batch).map_err(|error| name_taken(error, name, &taken))?;
+        self.commit(batch).map_err(|error| name_taken(error, name, &taken))?;
         let live = LiveSvm::new(svm, Ok(Read { body: record, raw }), Keks::None);
         let info = SvmInfo::of(&live);
         self.live.add(live);
@@ -243,7 +243,7 @@ impl crate::engine::Core {
             }
             // No KEK, so no key; and the first one of an SVM expects the SVM's record unchanged.
             let batch = delete(record).expect(Table::Keks, KekList::key_of(svm), Expect::Absent);
-            self.records.store().commit(batch).map_err(|error| busy(error, svm))?;
+            self.commit(batch).map_err(|error| busy(error, svm))?;
             self.live.remove(svm);
             return Ok(());
         };
@@ -255,9 +255,7 @@ impl crate::engine::Core {
         let announced = match list.body.operation {
             Some(Operation::Rekey { .. }) => return Err(SvmError::Busy { svm }),
             Some(Operation::Delete) => list,
-            None => {
-                self.set_operation(live, &list, Some(Operation::Delete)).map_err(|error| busy_record(error, svm))?
-            }
+            None => self.set_operation(live, &list, Some(Operation::Delete)).map_err(|error| busy(error, svm))?,
         };
         if has_keys()? {
             self.set_operation(live, &announced, None)?;
@@ -271,10 +269,10 @@ impl crate::engine::Core {
             for entry in announced.body.entries() {
                 batch = batch.delete(Table::Keks, SealRecord::key_of(svm, entry.kek_version));
             }
-            match self.records.store().commit(batch) {
+            match self.commit(batch) {
                 Ok(()) => break,
                 // Renamed meanwhile: it goes under its new name.
-                Err(StoreError::Conflict { table: Table::Svms, .. }) => {
+                Err(RecordError::Store(StoreError::Conflict { table: Table::Svms, .. })) => {
                     record = self.records.read(&SvmRecord::key_of(svm))?.ok_or(SvmError::Unknown { svm })?;
                 }
                 Err(error) => return Err(busy(error, svm)),
@@ -285,20 +283,18 @@ impl crate::engine::Core {
     }
 }
 
-fn name_taken(error: StoreError, name: &SvmName, taken: &NameRecord) -> SvmError {
+fn name_taken(error: RecordError, name: &SvmName, taken: &NameRecord) -> SvmError {
     match error {
-        StoreError::Conflict { key, .. } if key == taken.key() => SvmError::NameTaken { name: name.clone() },
+        RecordError::Store(StoreError::Conflict { key, .. }) if key == taken.key() => {
+            SvmError::NameTaken { name: name.clone() }
+        }
         // Renamed or deleted meanwhile.
-        StoreError::Conflict { .. } => SvmError::Busy { svm: taken.svm.into() },
-        error => SvmError::Records(error.into()),
+        RecordError::Store(StoreError::Conflict { .. }) => SvmError::Busy { svm: taken.svm.into() },
+        error => SvmError::Records(error),
     }
 }
 
-fn busy(error: StoreError, svm: SvmId) -> SvmError {
-    busy_record(error.into(), svm)
-}
-
-fn busy_record(error: RecordError, svm: SvmId) -> SvmError {
+fn busy(error: RecordError, svm: SvmId) -> SvmError {
     match error {
         RecordError::Store(StoreError::Conflict { .. }) => SvmError::Busy { svm },
         error => SvmError::Records(error),

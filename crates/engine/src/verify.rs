@@ -11,8 +11,8 @@ use crate::key_error::KeyError;
 use crate::key_record::{KeyRecordError, ObjectRef, parse_store_key};
 use crate::live::Keks;
 use crate::records::{
-    Body, JobRecord, KekList, KeystoreRecord, NameRecord, NodeRecord, Phase, Plan, Read, RecordError, RecordName,
-    Scanned, SealRecord, SvmRecord,
+    Body, EpochRecord, JobRecord, KekList, KeystoreRecord, NameRecord, NodeRecord, Phase, Plan, Read, RecordError,
+    RecordName, Scanned, SealRecord, SvmRecord,
 };
 
 /// What a verification found.
@@ -95,7 +95,8 @@ impl Engine {
     pub fn verify(&self, mut progress: impl FnMut(u64)) -> Result<Report, KeyError> {
         let mut report = Report::default();
         let core = &self.core;
-        report.add::<NodeRecord>(core, &[], |_| Ok(None))?;
+        report.add::<NodeRecord>(core, NodeRecord::KEY, |_| Ok(None))?;
+        report.add::<EpochRecord>(core, EpochRecord::KEY, |_| Ok(None))?;
         report.add::<SvmRecord>(core, SvmRecord::PREFIX, |svm| unnamed(core, svm))?;
         report.add::<NameRecord>(core, NameRecord::PREFIX, |name| ownerless(core, name))?;
         report.add::<KeystoreRecord>(core, &[], |_| Ok(None))?;

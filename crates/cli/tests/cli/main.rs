@@ -9,5 +9,6 @@ mod locking;
 mod passphrases;
 mod quickstart;
 mod refusals;
+mod rollback;
 mod story;
 mod support;

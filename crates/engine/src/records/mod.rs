@@ -1,6 +1,7 @@
 //! The records of a hierarchy other than key records: versioned JSON, sealed with the store's sealing key
 //! (`docs/formats.md`, records). One module per record; their types' fields are the JSON members.
 
+mod epoch;
 mod job;
 mod kek;
 mod keystore;
@@ -15,6 +16,9 @@ use claviger_wrap::{RandomError, RecordPlace, SealingKey, SystemRandom, UnsealEr
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::anchor::AnchorError;
+
+pub(crate) use epoch::{AnchorRecord, EpochRecord};
 pub(crate) use job::{JobRecord, Phase, Plan, RekeyStep, Stop};
 pub(crate) use kek::{KekEntry, KekList, Kept, Operation, SealRecord};
 pub(crate) use keystore::{Attempts, KeystoreRecord, OnboardRecord};
@@ -65,11 +69,11 @@ impl<T: Body> Read<T> {
 /// Reads and seals records.
 pub(crate) struct Records {
     store: Arc<dyn Store>,
-    sealing: SealingKey,
+    sealing: Arc<SealingKey>,
 }
 
 impl Records {
-    pub(crate) fn new(store: Arc<dyn Store>, sealing: SealingKey) -> Self {
+    pub(crate) fn new(store: Arc<dyn Store>, sealing: Arc<SealingKey>) -> Self {
         Self { store, sealing }
     }
 
@@ -84,7 +88,7 @@ impl Records {
     /// The record under `key`, or `None`.
     pub(crate) fn read<T: Body>(&self, key: &[u8]) -> Result<Option<Read<T>>, RecordError> {
         match self.store.get(T::TABLE, key)? {
-            Some(raw) => self.open(key, raw).map(Some),
+            Some(raw) => open(&self.sealing, key, raw).map(Some),
             None => Ok(None),
         }
     }
@@ -108,7 +112,7 @@ impl Records {
             let last = page.len() < PAGE;
             after = page.last().map(|entry| entry.key.clone());
             all.extend(page.into_iter().filter(|entry| wanted(&entry.key)).map(|entry| {
-                let read = self.open(&entry.key, entry.value);
+                let read = open(&self.sealing, &entry.key, entry.value);
                 Scanned { key: entry.key, read }
             }));
             if last {
@@ -119,22 +123,28 @@ impl Records {
 
     /// The bytes of `body` as a record, for a commit.
     pub(crate) fn seal<T: Body>(&self, body: &T) -> Result<Vec<u8>, RecordError> {
-        let key = body.key();
-        let place = RecordPlace { table: T::TABLE as u8, key: &key };
-        let json =
-            serde_json::to_vec(body).map_err(|source| RecordError::Body { name: RecordName::of::<T>(&key), source })?;
-        Ok(self.sealing.seal(place, &json, &mut SystemRandom)?)
+        seal(&self.sealing, body)
     }
+}
 
-    fn open<T: Body>(&self, key: &[u8], raw: Vec<u8>) -> Result<Read<T>, RecordError> {
-        let place = RecordPlace { table: T::TABLE as u8, key };
-        let name = || RecordName::of::<T>(key);
-        let json = self.sealing.open(place, &raw).map_err(|source| RecordError::Sealed { name: name(), source })?;
-        let body: T = serde_json::from_slice(&json).map_err(|source| RecordError::Body { name: name(), source })?;
-        match body.key() == key {
-            true => Ok(Read { body, raw }),
-            false => Err(RecordError::Misplaced { name: name() }),
-        }
+/// The bytes of `body` as a record.
+pub(crate) fn seal<T: Body>(sealing: &SealingKey, body: &T) -> Result<Vec<u8>, RecordError> {
+    let key = body.key();
+    let place = RecordPlace { table: T::TABLE as u8, key: &key };
+    let json =
+        serde_json::to_vec(body).map_err(|source| RecordError::Body { name: RecordName::of::<T>(&key), source })?;
+    Ok(sealing.seal(place, &json, &mut SystemRandom)?)
+}
+
+/// The record that was read under `key`.
+pub(crate) fn open<T: Body>(sealing: &SealingKey, key: &[u8], raw: Vec<u8>) -> Result<Read<T>, RecordError> {
+    let place = RecordPlace { table: T::TABLE as u8, key };
+    let name = || RecordName::of::<T>(key);
+    let json = sealing.open(place, &raw).map_err(|source| RecordError::Sealed { name: name(), source })?;
+    let body: T = serde_json::from_slice(&json).map_err(|source| RecordError::Body { name: name(), source })?;
+    match body.key() == key {
+        true => Ok(Read { body, raw }),
+        false => Err(RecordError::Misplaced { name: name() }),
     }
 }
 
@@ -198,6 +208,14 @@ pub enum RecordError {
         /// Which record.
         name: RecordName,
     },
+    /// The change was refused because the anchor against rollback cannot be raised.
+    #[error("no change is made before the anchor outside the store is raised; see to it, then try again")]
+    Anchor(#[from] AnchorError),
+    /// The change was refused because the epoch's record is damaged or missing.
+    #[error(
+        "the record of the store's epoch is damaged or missing, so that an older copy would not be noticed; put it back from a copy, or accept the store as it is (danger_accept_rollback)"
+    )]
+    EpochLost,
     /// The record opened, and its body names another key than its own.
     #[error("record {name} names another key than its own; report this")]
     Misplaced {

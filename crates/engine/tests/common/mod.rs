@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use claviger::store::{Batch, Entry, MemoryStore};
 use claviger::{
-    Arena, ArenaOptions, Engine, Key, Key256, KeyMemory, ObjectRef, OnboardMode, OpenKey, Options, Passphrase,
-    Protection, Report, SealingSource, SledOptions, Store, SvmId, SvmName, Table,
+    AnchorSource, Arena, ArenaOptions, Engine, Key, Key256, KeyMemory, ObjectRef, OnboardMode, OpenKey, Options,
+    Passphrase, Protection, Report, SealingSource, SledOptions, Store, SvmId, SvmName, Table,
 };
 use uuid::Uuid;
 
@@ -42,7 +42,7 @@ pub(crate) fn sealing_key(byte: u8) -> Key256 {
 
 /// For a store that a test brings.
 pub(crate) fn options() -> Options {
-    Options { sealing: SealingSource::Provided(sealing_key(0x5e)), ..dir_options() }
+    Options { sealing: SealingSource::Provided(sealing_key(0x5e)), anchor: AnchorSource::DangerNone, ..dir_options() }
 }
 
 /// For a store in a directory.
@@ -53,6 +53,7 @@ pub(crate) fn dir_options() -> Options {
         sled: SledOptions { cache_bytes: 4 << 20, reserve_bytes: 0 },
         job_retention: Duration::from_secs(3_600),
         resume_jobs: true,
+        ..Options::default()
     }
 }
 

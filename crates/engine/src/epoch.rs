@@ -1,0 +1,259 @@
+//! Rollback is noticed: an epoch in the store, raised in the same commit as each structural change, and the anchor outside
+//! the store that is raised after it, before the change is acknowledged.
+//!
+//! The anchor never runs ahead of the store, so a crash between the two leaves an anchor that is behind, which the next
+//! opening mends. A store that is behind its anchor is an older copy.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use claviger_store::{Batch, Expect, StoreError, Table};
+use uuid::Uuid;
+
+use crate::anchor::{Anchor, AnchorError};
+use crate::engine::Core;
+use crate::records::{Body, EpochRecord, NodeRecord, Read, RecordError, Records, V1};
+
+/// What the store's epoch is, compared with what its anchor remembers.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub enum Standing {
+    /// The store is as new as its anchor knows it.
+    #[default]
+    Current,
+    /// The store is an older copy: what changed between the two epochs is not in it.
+    RolledBack {
+        /// The store's epoch.
+        store: u64,
+        /// The epoch that it had reached.
+        anchored: u64,
+    },
+    /// There is no anchor for this hierarchy, so that nobody knows whether the store is the newest.
+    NotAnchored,
+    /// The anchor was not read.
+    Unread(AnchorError),
+    /// The epoch's own record is damaged or missing, so that nobody knows whether the store is the newest.
+    Lost,
+}
+
+impl fmt::Display for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Current => f.write_str("the store is as new as its anchor"),
+            Self::RolledBack { store, anchored } => {
+                write!(f, "the store is an older copy: it is at epoch {store}, and had reached {anchored}")
+            }
+            Self::NotAnchored => f.write_str("the anchor is missing"),
+            Self::Unread(error) => write!(f, "{error}"),
+            Self::Lost => f.write_str("the epoch's record is damaged or missing"),
+        }
+    }
+}
+
+/// The epoch of an open hierarchy.
+///
+/// Any thread may commit a structural change at any time. Each expects the epoch that it raises, so that of two at the same
+/// time one looks again; no lock is held meanwhile.
+pub(crate) struct Epoch {
+    state: Mutex<State>,
+    /// Whether it was raised since the hierarchy was opened.
+    raised: AtomicBool,
+    /// `None` where the embedder wants none.
+    anchor: Option<Arc<dyn Anchor>>,
+    /// The epoch that the anchor is known to have reached. Held while the anchor is raised; opening keys never takes it.
+    anchored: Mutex<u64>,
+}
+
+#[derive(Clone)]
+enum State {
+    /// The hierarchy is being made: nobody relies on it yet.
+    Unborn,
+    /// The store's record.
+    At(Read<EpochRecord>),
+    /// The record does not open.
+    Lost,
+}
+
+impl Epoch {
+    /// Of a hierarchy that is being made.
+    pub(crate) fn unborn(anchor: Option<Arc<dyn Anchor>>) -> Self {
+        Self { state: Mutex::new(State::Unborn), raised: AtomicBool::new(true), anchor, anchored: Mutex::new(0) }
+    }
+
+    /// Of the hierarchy in a store, and how that stands.
+    pub(crate) fn load(
+        anchor: Option<Arc<dyn Anchor>>,
+        records: &Records,
+        node: Option<&NodeRecord>,
+    ) -> Result<(Self, Standing), StoreError> {
+        let state = State::read(records)?;
+        let store = match &state {
+            State::At(record) => Some(record.body.epoch),
+            State::Unborn | State::Lost => None,
+        };
+        let hierarchy = match &state {
+            State::At(record) => Some(record.body.hierarchy),
+            State::Unborn | State::Lost => node.map(|node| node.hierarchy),
+        };
+        let anchored = match (&anchor, hierarchy) {
+            (Some(anchor), Some(hierarchy)) => anchor.epoch(hierarchy),
+            (None, _) | (_, None) => Ok(store),
+        };
+        let (reached, standing) = match (store, anchored) {
+            (_, Err(error)) => (0, Standing::Unread(error)),
+            (None, Ok(reached)) => (reached.unwrap_or(0), Standing::Lost),
+            (Some(_), Ok(None)) => (0, Standing::NotAnchored),
+            (Some(store), Ok(Some(anchored))) if store < anchored => {
+                (anchored, Standing::RolledBack { store, anchored })
+            }
+            (Some(_), Ok(Some(anchored))) => (anchored, Standing::Current),
+        };
+        let (state, anchored) = (Mutex::new(state), Mutex::new(reached));
+        Ok((Self { state, raised: AtomicBool::new(false), anchor, anchored }, standing))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes note of a record of the store, unless a newer one is known.
+    fn note(&self, new: State) {
+        let mut state = self.state();
+        match (&*state, &new) {
+            (State::At(known), State::At(new)) if known.body.epoch >= new.body.epoch => {}
+            _ => *state = new,
+        }
+    }
+
+    /// Raises the anchor to the epoch of the store, unless it is there.
+    fn raise_anchor(&self, record: &EpochRecord) -> Result<(), AnchorError> {
+        let Some(anchor) = &self.anchor else { return Ok(()) };
+        let mut anchored = self.anchored.lock().unwrap_or_else(PoisonError::into_inner);
+        if *anchored < record.epoch {
+            anchor.raise(record.hierarchy, record.epoch)?;
+            *anchored = record.epoch;
+        }
+        Ok(())
+    }
+
+    /// The epoch after all that the store and the anchor know of.
+    fn after_all(&self, hierarchy: Uuid, store: u64) -> u64 {
+        let anchored = self.anchor.as_ref().and_then(|anchor| anchor.epoch(hierarchy).ok().flatten());
+        store.max(anchored.unwrap_or(0)).saturating_add(1)
+    }
+}
+
+impl State {
+    fn read(records: &Records) -> Result<Self, StoreError> {
+        match records.read::<EpochRecord>(EpochRecord::KEY) {
+            Ok(Some(record)) => Ok(Self::At(record)),
+            Ok(None) => {
+                tracing::error!("the epoch's record is missing; structural changes are refused");
+                Ok(Self::Lost)
+            }
+            Err(RecordError::Store(error)) => Err(error),
+            Err(error) => {
+                tracing::error!(%error, "the epoch's record does not open; structural changes are refused");
+                Ok(Self::Lost)
+            }
+        }
+    }
+}
+
+impl Core {
+    /// Commits a structural change: what `batch` says, and that the epoch is one higher. Durable, and anchored, when it
+    /// returns.
+    ///
+    /// Where the anchor cannot be raised after the commit, the change has been made and is acknowledged; the next one is
+    /// refused until the anchor answers.
+    pub(crate) fn commit(&self, batch: Batch) -> Result<(), RecordError> {
+        loop {
+            let state = self.epoch.state().clone();
+            let old = match state {
+                State::Unborn => return Ok(self.records.store().commit(batch)?),
+                State::Lost => return Err(RecordError::EpochLost),
+                State::At(record) => record,
+            };
+            self.epoch.raise_anchor(&old.body)?;
+            let body = EpochRecord { epoch: old.body.epoch.saturating_add(1), ..old.body.clone() };
+            let raw = self.records.seal(&body)?;
+            let with_epoch = batch.clone().expect(EpochRecord::TABLE, body.key(), old.unchanged()).put(
+                EpochRecord::TABLE,
+                body.key(),
+                raw.clone(),
+            );
+            match self.records.store().commit(with_epoch) {
+                Ok(()) => {
+                    self.epoch.raised.store(true, Ordering::Release);
+                    self.epoch.note(State::At(Read { body: body.clone(), raw }));
+                    if let Err(error) = self.epoch.raise_anchor(&body) {
+                        let epoch = body.epoch;
+                        tracing::error!(%error, epoch, "the anchor was not raised; structural changes wait for it");
+                    }
+                    return Ok(());
+                }
+                // Another change, of this process or of one that shares the store, was faster.
+                Err(StoreError::Conflict { table: Table::Node, key }) if key == EpochRecord::KEY => {
+                    self.epoch.note(State::read(&self.records)?);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Raises the epoch once after an opening: whoever changes keys calls it first, so that a copy of the store that was
+    /// made before the opening is told from the store as it is now. A full disk is no reason not to delete.
+    pub(crate) fn raise_once(&self) -> Result<(), RecordError> {
+        if self.epoch.raised.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        match self.commit(Batch::new()) {
+            Err(RecordError::Store(error @ StoreError::DiskFull { .. })) => {
+                tracing::warn!(%error, "the epoch was not raised; a change of keys goes on without");
+                Ok(())
+            }
+            raised => raised,
+        }
+    }
+
+    /// The first epoch of a hierarchy that is being made or restored, as it will be committed with the record that completes
+    /// it. The anchor is raised before, and so never missing beside a complete hierarchy.
+    pub(crate) fn first_epoch(&self, hierarchy: Uuid) -> Result<Read<EpochRecord>, RecordError> {
+        let body = EpochRecord { version: V1, hierarchy, epoch: self.epoch.after_all(hierarchy, 0) };
+        let raw = self.records.seal(&body)?;
+        self.epoch.raise_anchor(&body)?;
+        Ok(Read { body, raw })
+    }
+
+    /// The hierarchy is complete.
+    pub(crate) fn begin_epochs(&self, record: Read<EpochRecord>) {
+        self.epoch.note(State::At(record));
+    }
+
+    /// Goes on from the store as it is, whatever the anchor and the epoch's record say. The anchor follows.
+    pub(crate) fn accept_rollback(&self, node: Option<&NodeRecord>) -> Result<(), RecordError> {
+        let state = self.epoch.state().clone();
+        let (hierarchy, store, expect) = match state {
+            State::Unborn => return Ok(()),
+            State::At(record) => (record.body.hierarchy, record.body.epoch, record.unchanged()),
+            State::Lost => {
+                let hierarchy = node.ok_or(RecordError::EpochLost)?.hierarchy;
+                let there = self.records.store().get(EpochRecord::TABLE, EpochRecord::KEY)?;
+                (hierarchy, 0, there.map_or(Expect::Absent, Expect::Exactly))
+            }
+        };
+        let body = EpochRecord { version: V1, hierarchy, epoch: self.epoch.after_all(hierarchy, store) };
+        let raw = self.records.seal(&body)?;
+        let batch = Batch::new().expect(EpochRecord::TABLE, body.key(), expect).put(
+            EpochRecord::TABLE,
+            body.key(),
+            raw.clone(),
+        );
+        self.records.store().commit(batch)?;
+        self.epoch.raise_anchor(&body)?;
+        tracing::warn!(epoch = body.epoch, "the store was accepted as it is, on purpose");
+        self.epoch.note(State::At(Read { body, raw }));
+        Ok(())
+    }
+}

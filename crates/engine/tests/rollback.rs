@@ -1,0 +1,402 @@
+//! An older copy of the store, put in the place of the newest, is noticed when it is opened.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use claviger::store::{Batch, MemoryStore};
+use claviger::{
+    Anchor, AnchorError, AnchorSource, Blame, Engine, Fault, KeyAlgorithm, KeyError, OnboardMode, OpenEngineError,
+    Options, RecordError, Standing, Store, SvmError, SvmId, Table,
+};
+use common::{name, passphrase, versions, volume};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+const XTS: KeyAlgorithm = KeyAlgorithm::XtsAes256;
+
+/// An anchor in memory, which answers or does not.
+#[derive(Default)]
+struct TestAnchor {
+    epochs: Mutex<BTreeMap<Uuid, u64>>,
+    refuses: Mutex<bool>,
+}
+
+impl TestAnchor {
+    fn refuse(&self, refuses: bool) {
+        *self.refuses.lock().unwrap() = refuses;
+    }
+
+    fn answers(&self) -> Result<(), AnchorError> {
+        match *self.refuses.lock().unwrap() {
+            true => Err(AnchorError::Other(Box::new(io::Error::other("the peer does not answer")))),
+            false => Ok(()),
+        }
+    }
+
+    fn at(&self) -> u64 {
+        *self.epochs.lock().unwrap().values().next().unwrap()
+    }
+
+    fn set(&self, epoch: u64) {
+        self.epochs.lock().unwrap().values_mut().for_each(|at| *at = epoch);
+    }
+}
+
+impl Anchor for TestAnchor {
+    fn epoch(&self, hierarchy: Uuid) -> Result<Option<u64>, AnchorError> {
+        self.answers()?;
+        Ok(self.epochs.lock().unwrap().get(&hierarchy).copied())
+    }
+
+    fn raise(&self, hierarchy: Uuid, epoch: u64) -> Result<(), AnchorError> {
+        self.answers()?;
+        let before = self.epochs.lock().unwrap().insert(hierarchy, epoch);
+        assert!(before.is_none_or(|before| before <= epoch), "an anchor is never lowered");
+        Ok(())
+    }
+}
+
+fn options(anchor: &Arc<TestAnchor>) -> Options {
+    Options { anchor: AnchorSource::Provided(anchor.clone()), ..common::options() }
+}
+
+fn accepting(anchor: &Arc<TestAnchor>) -> Options {
+    Options { danger_accept_rollback: true, ..options(anchor) }
+}
+
+/// A hierarchy with an SVM and a key, its disk and its anchor.
+struct Node {
+    disk: Arc<MemoryStore>,
+    anchor: Arc<TestAnchor>,
+    svm: SvmId,
+}
+
+impl Node {
+    fn new() -> Self {
+        let disk = Arc::new(MemoryStore::default());
+        let anchor = Arc::new(TestAnchor::default());
+        let engine = Engine::create_on(disk.clone(), &name("cluster1"), options(&anchor)).unwrap();
+        engine.create_onboard(OnboardMode::Unattended, &passphrase(common::PASSPHRASE)).unwrap();
+        let svm = engine.create_svm(&name("vs0")).unwrap().id();
+        engine.create_key(svm, volume(1), XTS).unwrap();
+        Self { disk, anchor, svm }
+    }
+
+    fn open(&self) -> Result<Engine, OpenEngineError> {
+        Engine::open_on(self.disk.clone(), options(&self.anchor))
+    }
+
+    fn copy(&self) -> Arc<MemoryStore> {
+        Arc::new(common::copy_of(self.disk.as_ref()))
+    }
+
+    /// Whether an older copy is refused, as what it is.
+    fn refuses(&self, older: Arc<MemoryStore>) -> bool {
+        match Engine::open_on(older, options(&self.anchor)) {
+            Ok(_) => false,
+            Err(OpenEngineError::RolledBack { store, anchored }) => {
+                assert!(store < anchored && anchored == self.anchor.at());
+                true
+            }
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_copy_from_before_each_structural_change_is_refused() {
+    type Change = (&'static str, fn(&Engine, SvmId));
+    let changes: &[Change] = &[
+        ("SVM created", |engine, _| drop(engine.create_svm(&name("vs1")).unwrap())),
+        ("SVM renamed", |engine, svm| engine.rename_svm(svm, &name("vs9")).unwrap()),
+        ("SVM deleted", |engine, _| engine.delete_svm(engine.svm_named("empty").unwrap().id()).unwrap()),
+        ("first KEK", |engine, _| {
+            engine.create_key(engine.svm_named("empty").unwrap().id(), volume(1), XTS).map(drop).unwrap();
+        }),
+        ("rekey", |engine, svm| engine.rekey_internal(svm).unwrap().wait().map(drop).unwrap()),
+        ("passphrase", |engine, _| {
+            let (old, new) = (passphrase(common::PASSPHRASE), passphrase(common::OTHER_PASSPHRASE));
+            engine.change_passphrase(&old, &new).unwrap();
+        }),
+        ("seals reserved", |engine, svm| {
+            let many: Vec<_> = (1_000..5_097)
+                .map(|number| claviger::NewKey { object: volume(number), algorithm: KeyAlgorithm::Aes256 })
+                .collect();
+            engine.create_keys(svm, &many).map(drop).unwrap();
+        }),
+    ];
+    for (what, change) in changes {
+        let node = Node::new();
+        let engine = node.open().unwrap();
+        engine.create_svm(&name("empty")).unwrap();
+        let older = node.copy();
+        let before = node.anchor.at();
+        change(&engine, node.svm);
+        assert!(node.anchor.at() > before, "{what}");
+        drop(engine);
+        assert!(node.refuses(older), "{what}");
+        let engine = node.open().unwrap();
+        assert!(matches!(engine.standing(), Standing::Current), "{what}");
+    }
+}
+
+/// Changes of keys alone raise the epoch once after each opening.
+#[test]
+fn a_copy_from_before_the_last_opening_is_refused_where_a_key_has_changed_since() {
+    type Change = (&'static str, fn(&Engine, SvmId));
+    let changes: &[Change] = &[
+        ("created", |engine, svm| engine.create_key(svm, volume(2), XTS).map(drop).unwrap()),
+        ("deleted", |engine, svm| engine.delete_key(svm, volume(1)).unwrap()),
+        ("rotated", |engine, svm| engine.begin_rotation(svm, volume(1)).map(drop).unwrap()),
+        ("finished", |engine, svm| engine.finish_rotation(svm, volume(3)).map(drop).unwrap()),
+    ];
+    for (what, change) in changes {
+        let node = Node::new();
+        let engine = node.open().unwrap();
+        engine.create_key(node.svm, volume(3), XTS).unwrap();
+        engine.begin_rotation(node.svm, volume(3)).unwrap();
+        drop(engine);
+        let older = node.copy();
+        let engine = node.open().unwrap();
+        change(&engine, node.svm);
+        let at = node.anchor.at();
+        // What follows costs nothing more, and an older copy from here on is not told from the newest.
+        let newer = node.copy();
+        engine.create_key(node.svm, volume(4), XTS).unwrap();
+        engine.delete_key(node.svm, volume(4)).unwrap();
+        assert!(node.anchor.at() <= at + 1, "{what}");
+        drop(engine);
+        assert!(node.refuses(older), "{what}");
+        assert_eq!(node.refuses(newer), node.anchor.at() > at, "{what}");
+    }
+}
+
+#[test]
+fn opening_and_reading_raise_nothing() {
+    let node = Node::new();
+    let (before, at) = (common::records(node.disk.as_ref()), node.anchor.at());
+    let engine = node.open().unwrap();
+    engine.open_key(node.svm, volume(1)).unwrap();
+    engine.verify(|_| ()).unwrap();
+    engine.backup().unwrap();
+    assert!(matches!(engine.delete_key(node.svm, volume(9)), Err(KeyError::Missing { .. })));
+    drop(engine);
+    assert_eq!((common::records(node.disk.as_ref()), node.anchor.at()), (before, at));
+}
+
+#[test]
+fn an_anchor_that_is_behind_follows_with_the_next_change() {
+    let node = Node::new();
+    let at = node.anchor.at();
+    // As after a crash between the commit and the anchor, or where the anchor itself was put back.
+    node.anchor.set(at - 1);
+    let engine = node.open().unwrap();
+    assert!(matches!(engine.standing(), Standing::Current));
+    engine.create_svm(&name("vs1")).unwrap();
+    assert_eq!(node.anchor.at(), at + 1);
+}
+
+#[test]
+fn an_older_copy_is_accepted_on_purpose_and_then_is_the_newest() {
+    let node = Node::new();
+    let older = node.copy();
+    let engine = node.open().unwrap();
+    let svm = engine.create_svm(&name("vs1")).unwrap().id();
+    engine.create_key(svm, volume(1), XTS).unwrap();
+    drop(engine);
+    let newest = node.copy();
+    let at = node.anchor.at();
+    assert!(node.refuses(older.clone()));
+
+    let engine = Engine::open_on(older.clone(), accepting(&node.anchor)).unwrap();
+    assert!(matches!(engine.svm_named("vs1"), Err(SvmError::UnknownName { .. })));
+    engine.open_key(node.svm, volume(1)).unwrap();
+    assert!(node.anchor.at() > at);
+    drop(engine);
+    // Now the newest store is the older one.
+    Engine::open_on(older, options(&node.anchor)).unwrap();
+    assert!(node.refuses(newest));
+}
+
+#[test]
+fn without_its_anchor_a_store_is_opened_on_purpose_only() {
+    let node = Node::new();
+    node.anchor.epochs.lock().unwrap().clear();
+    let error = node.open().map(drop).unwrap_err();
+    assert!(matches!(error, OpenEngineError::NotAnchored) && error.fault() == Fault::Data);
+    let before = common::records(node.disk.as_ref());
+    node.anchor.refuse(true);
+    assert!(matches!(node.open(), Err(OpenEngineError::Anchor { .. })));
+    assert_eq!(common::records(node.disk.as_ref()), before);
+    node.anchor.refuse(false);
+    let engine = Engine::open_on(node.disk.clone(), accepting(&node.anchor)).unwrap();
+    engine.create_svm(&name("vs1")).unwrap();
+    drop(engine);
+    node.open().unwrap();
+}
+
+#[test]
+fn where_the_anchor_does_not_answer_one_change_is_made_and_no_more_and_keys_open() {
+    let node = Node::new();
+    let engine = node.open().unwrap();
+    let svm = engine.create_svm(&name("vs1")).unwrap().id();
+    let at = node.anchor.at();
+    node.anchor.refuse(true);
+    // Committed before the anchor is asked: it is there, and is said to be.
+    engine.rename_svm(svm, &name("vs2")).unwrap();
+    let refused = engine.rename_svm(svm, &name("vs3")).unwrap_err();
+    assert!(matches!(refused, SvmError::Records(RecordError::Anchor(_))), "{refused:?}");
+    assert_eq!(refused.fault(), Fault::Node);
+    assert!(matches!(engine.create_key(svm, volume(1), XTS), Err(KeyError::Records(RecordError::Anchor(_)))));
+    engine.open_key(node.svm, volume(1)).unwrap();
+    assert_eq!(engine.svm(svm).unwrap().name().unwrap().as_str(), "vs2");
+
+    node.anchor.refuse(false);
+    engine.rename_svm(svm, &name("vs3")).unwrap();
+    assert_eq!(node.anchor.at(), at + 2);
+}
+
+#[test]
+fn where_the_epochs_record_is_lost_keys_open_and_nothing_changes_until_that_is_accepted() {
+    for damage in [None, Some(b"what was an epoch".to_vec())] {
+        let node = Node::new();
+        let lost = match damage.clone() {
+            Some(bytes) => Batch::new().put(Table::Node, *b"epoch", bytes),
+            None => Batch::new().delete(Table::Node, *b"epoch"),
+        };
+        node.disk.commit(lost).unwrap();
+
+        let engine = node.open().unwrap();
+        assert!(matches!(engine.standing(), Standing::Lost));
+        let key = versions(&engine.open_key(node.svm, volume(1)).unwrap());
+        let refused = [
+            engine.create_svm(&name("vs1")).map(drop).map_err(|error| error.blame()),
+            engine.create_key(node.svm, volume(2), XTS).map(drop).map_err(|error| error.blame()),
+            engine.delete_key(node.svm, volume(1)).map_err(|error| error.blame()),
+        ];
+        assert!(refused.iter().all(|answer| answer.is_err_and(|(fault, _)| fault == Fault::Data)), "{refused:?}");
+        drop(engine);
+
+        let engine = Engine::open_on(node.disk.clone(), accepting(&node.anchor)).unwrap();
+        engine.create_key(node.svm, volume(2), XTS).unwrap();
+        drop(engine);
+        let engine = node.open().unwrap();
+        assert!(matches!(engine.standing(), Standing::Current));
+        assert_eq!(versions(&engine.open_key(node.svm, volume(1)).unwrap()), key);
+        common::verify_clean(&engine);
+    }
+}
+
+/// The same with the file that is the default.
+#[test]
+fn a_store_directory_that_was_put_back_is_refused() {
+    let dir = TempDir::new().unwrap();
+    let [at, older, anchor] = ["h", "older", "h/anchor"].map(|path| dir.path().join(path));
+    let svm = {
+        let engine = Engine::create(&at, &name("cluster1"), common::dir_options()).unwrap();
+        engine.create_onboard(OnboardMode::Unattended, &passphrase(common::PASSPHRASE)).unwrap();
+        let svm = engine.create_svm(&name("vs0")).unwrap().id();
+        engine.create_key(svm, volume(1), XTS).unwrap();
+        svm
+    };
+    copy_dir(&at, &older);
+    let engine = Engine::open(&at, common::dir_options()).unwrap();
+    engine.rekey_internal(svm).unwrap().wait().unwrap();
+    drop(engine);
+
+    // A copy of all of it, elsewhere, is as good as the original.
+    let elsewhere = dir.path().join("elsewhere");
+    copy_dir(&at, &elsewhere);
+    Engine::open(&elsewhere, common::dir_options()).unwrap();
+
+    let newest = dir.path().join("newest");
+    std::fs::rename(at.join("store"), &newest).unwrap();
+    copy_dir(&older.join("store"), &at.join("store"));
+    let refused = |options| Engine::open(&at, options).map(drop).unwrap_err();
+    assert!(matches!(refused(common::dir_options()), OpenEngineError::RolledBack { .. }));
+    let copy = Engine::open_copy(&at, common::dir_options()).unwrap();
+    assert!(matches!(copy.standing(), Standing::RolledBack { .. }));
+    drop(copy);
+
+    // Another anchor does not help, nor one that was changed, nor none.
+    let genuine = std::fs::read(&anchor).unwrap();
+    assert_eq!(std::os::unix::fs::MetadataExt::mode(&anchor.metadata().unwrap()) & 0o777, 0o600);
+    let mut changed = genuine.clone();
+    *changed.last_mut().unwrap() ^= 1;
+    std::fs::write(&anchor, changed).unwrap();
+    let error = refused(common::dir_options());
+    assert!(matches!(&error, OpenEngineError::Anchor { source: AnchorError::Damaged { .. } }), "{error:?}");
+    std::fs::remove_file(&anchor).unwrap();
+    assert!(matches!(refused(common::dir_options()), OpenEngineError::NotAnchored));
+
+    // Whoever can put back both rolls back unnoticed: the file is worth no more than the directory it is in.
+    std::fs::copy(older.join("anchor"), &anchor).unwrap();
+    Engine::open(&at, common::dir_options()).unwrap();
+
+    std::fs::write(&anchor, &genuine).unwrap();
+    std::fs::remove_dir_all(at.join("store")).unwrap();
+    std::fs::rename(&newest, at.join("store")).unwrap();
+    let engine = Engine::open(&at, common::dir_options()).unwrap();
+    engine.open_key(svm, volume(1)).unwrap();
+}
+
+#[test]
+fn an_anchor_of_another_hierarchy_under_the_same_sealing_key_is_refused() {
+    let dir = TempDir::new().unwrap();
+    let [a, b] = ["a", "b"].map(|path| dir.path().join(path));
+    let options = || Options { anchor: AnchorSource::BesideStore, ..common::options() };
+    for at in [&a, &b] {
+        Engine::create(at, &name("cluster1"), options()).unwrap();
+    }
+    std::fs::copy(a.join("anchor"), b.join("anchor")).unwrap();
+    let error = Engine::open(&b, options()).map(drop).unwrap_err();
+    assert!(matches!(error, OpenEngineError::Anchor { source: AnchorError::OtherHierarchy { .. } }), "{error:?}");
+    let accepting = Options { danger_accept_rollback: true, ..options() };
+    Engine::open(&b, accepting).unwrap();
+    Engine::open(&b, options()).unwrap();
+}
+
+#[test]
+fn a_store_of_the_embedders_needs_an_anchor_or_the_word_that_there_is_none() {
+    let options = || Options { anchor: AnchorSource::default(), ..common::options() };
+    let created = Engine::create_on(Arc::new(MemoryStore::default()), &name("cluster1"), options());
+    assert!(matches!(created, Err(OpenEngineError::NoAnchor)));
+    let opened = Engine::open_on(common::unattended(), options());
+    assert!(matches!(opened, Err(OpenEngineError::NoAnchor)));
+}
+
+/// A recovery is no rollback, whatever the hierarchy's anchor has seen.
+#[test]
+fn a_recovered_hierarchy_goes_on_behind_its_anchor() {
+    let dir = TempDir::new().unwrap();
+    let node = Node::new();
+    let engine = node.open().unwrap();
+    let backup = engine.backup().unwrap();
+    engine.create_svm(&name("vs1")).unwrap();
+    drop(engine);
+    let at = node.anchor.at();
+    let to = dir.path().join("recovered");
+    let passphrase = passphrase(common::PASSPHRASE);
+    let engine = Engine::restore(&to, &backup, &passphrase, options(&node.anchor)).unwrap();
+    assert_eq!(node.anchor.at(), at + 1);
+    engine.create_svm(&name("vs2")).unwrap();
+    drop(engine);
+    Engine::open(&to, options(&node.anchor)).unwrap();
+}
+
+fn copy_dir(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy_dir(&entry.path(), &to),
+            false => drop(std::fs::copy(entry.path(), to).unwrap()),
+        }
+    }
+}
