@@ -19,6 +19,7 @@ use uuid::Uuid;
 use crate::clock::Clock;
 use crate::error::{Advice, Blame, Fault};
 use crate::jobs::Jobs;
+use crate::keeper::Calls;
 use crate::keys::PAGE;
 use crate::keystores::Keystore;
 use crate::live::{Keks, Live, LiveSvm};
@@ -186,13 +187,14 @@ impl Core {
         if !store.scan(Table::Node, &[], None, 1)?.is_empty() {
             return Err(OpenEngineError::Exists { dir: dir.map(Path::to_owned) });
         }
+        let calls = Calls::of(&options);
         let arena = options.memory.arena()?;
         let sealing = SealingKey::new(&arena, options.sealing.create(&arena, dir)?)?;
         Ok(Self {
             arena,
             records: Records::new(store, sealing),
             live: Live::default(),
-            keystore: Keystore::default(),
+            keystore: Keystore::none(calls),
             clock: Clock::System,
             job_retention: options.job_retention,
             read_only: false,
@@ -240,6 +242,7 @@ impl Core {
         if store.get(Table::Node, NodeRecord::KEY)?.is_none() {
             return Err(OpenEngineError::Unfinished { dir: dir.map(Path::to_owned) });
         }
+        let calls = Calls::of(&options);
         let arena = options.memory.arena()?;
         let sealing = SealingKey::new(&arena, options.sealing.open(&arena, dir)?)?;
         let records = Records::new(store, sealing);
@@ -257,7 +260,7 @@ impl Core {
                 None
             }
         };
-        let keystore = Keystore::load(&arena, &records)?;
+        let keystore = Keystore::load(&arena, &records, calls)?;
         let (clock, job_retention) = (Clock::System, options.job_retention);
         let core =
             Self { arena, records, live: Live::default(), keystore, clock, job_retention, read_only: false, node };

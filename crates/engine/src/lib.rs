@@ -33,6 +33,8 @@ mod bulk;
 mod clock;
 mod engine;
 mod error;
+#[cfg(feature = "faults")]
+pub mod faults;
 mod jobs;
 mod keeper;
 mod keks;

@@ -8,6 +8,8 @@ use claviger_store::{Batch, Expect, MemoryStore, Replacement, Store, StoreError,
 
 const ITEMS: u8 = 6;
 
+const COMMIT: Event = Event::Commit { only_deletes: false };
+
 type Answers = Vec<Result<(), Struck>>;
 /// What is done of the commit, of the call, and of the `replace_each`.
 type Done = (bool, bool, Vec<u8>);
@@ -59,7 +61,7 @@ const DEAD: Result<(), Struck> = Err(Struck::Dead);
 fn a_clock_that_counts_changes_nothing() {
     let (answers, left, clock) = run(&[]);
     assert_eq!((answers, left, clock.is_dead()), (vec![Ok(()); 5], (true, true, all()), false));
-    assert_eq!(clock.events(), [Event::Commit, Event::Call("call"), Event::ReplaceEach { items: 6 }]);
+    assert_eq!(clock.events(), [COMMIT, Event::Call("call"), Event::ReplaceEach { items: 6 }]);
     // As if there were nothing around the store.
     conformance::run(&|| Box::new(FaultyStore::over(Arc::new(MemoryStore::default()), FaultClock::counting())));
 }
@@ -108,6 +110,12 @@ fn the_process_outlives_a_failed_call_and_a_full_disk() {
     assert_eq!(fail(1, Failure::Unreachable), (Struck::Unreachable, (true, false, all())));
     assert_eq!(fail(1, Failure::Unanswered), (Struck::Unreachable, (true, true, all())));
     assert_eq!(fail(2, Failure::Refused), (Struck::Refused, (true, true, vec![])));
+    // Deleting is what makes room.
+    let disk = Arc::new(MemoryStore::default());
+    disk.commit(Batch::new().put(Table::Svms, *b"old", *b"")).unwrap();
+    let full = FaultClock::striking([(0, Strike::Failure(Failure::Refused))]);
+    FaultyStore::over(disk.clone(), full).commit(Batch::new().delete(Table::Svms, *b"old")).unwrap();
+    assert_eq!(disk.get(Table::Svms, b"old").unwrap(), None);
     // A store that does not know what it has done does nothing more.
     for (failure, is_done) in [(Failure::Unreachable, false), (Failure::Unanswered, true)] {
         let (answers, left, clock) = run(&[(0, Strike::Failure(failure))]);
@@ -126,7 +134,9 @@ fn a_clock_strikes_more_than_once() {
 #[test]
 fn every_event_has_all_strikes_that_its_contract_allows() {
     let failures = |event: Event| event.strikes().iter().filter(|strike| matches!(strike, Strike::Failure(_))).count();
-    assert_eq!((Event::Commit.strikes().len(), failures(Event::Commit)), (3, 1));
+    assert_eq!((COMMIT.strikes().len(), failures(COMMIT)), (3, 1));
+    let delete = Event::Commit { only_deletes: true };
+    assert_eq!((delete.strikes().len(), failures(delete)), (2, 0));
     let bulk = Event::ReplaceEach { items: 6 };
     assert_eq!((bulk.strikes().len(), failures(bulk)), (3 + Tear::all(6).len(), 1));
     assert_eq!((Event::Call("keep").strikes().len(), failures(Event::Call("keep"))), (5, 3));

@@ -54,6 +54,7 @@ pub(crate) fn dir_options() -> Options {
         sled: SledOptions { cache_bytes: 4 << 20, reserve_bytes: 0 },
         job_retention: Duration::from_secs(3_600),
         resume_jobs: true,
+        keeper_faults: None,
     }
 }
 

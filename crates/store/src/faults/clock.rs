@@ -78,6 +78,9 @@ impl FaultClock {
         let is_call = matches!(event, Event::Call(_));
         let struck = match strike {
             None => return Ok(run(None)),
+            Some(Strike::Failure(Failure::Refused)) if event == (Event::Commit { only_deletes: true }) => {
+                return Ok(run(None));
+            }
             Some(Strike::Crash(_)) => Struck::Dead,
             Some(Strike::Failure(Failure::Refused)) => Struck::Refused,
             Some(Strike::Failure(Failure::Unreachable | Failure::Unanswered)) if is_call => Struck::Unreachable,

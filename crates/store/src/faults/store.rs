@@ -31,7 +31,9 @@ impl<S: Store + ?Sized> Store for FaultyStore<S> {
     }
 
     fn commit(&self, batch: Batch) -> Result<(), StoreError> {
-        self.clock.event(Event::Commit, |_| self.inner.commit(batch)).map_err(failed)?
+        let changes = batch.clone().into_operations()?.changes;
+        let only_deletes = changes.iter().all(|change| change.value().is_none());
+        self.clock.event(Event::Commit { only_deletes }, |_| self.inner.commit(batch)).map_err(failed)?
     }
 
     fn replace_each(

@@ -4,7 +4,10 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Event {
     /// A [`Store::commit`](crate::Store::commit), which is done as a whole or not at all.
-    Commit,
+    Commit {
+        /// Whether it only deletes: then it is done on a full disk too.
+        only_deletes: bool,
+    },
     /// A [`Store::replace_each`](crate::Store::replace_each), of which any subset may be done.
     ReplaceEach {
         /// How many items it has.
@@ -21,7 +24,8 @@ impl Event {
     pub fn strikes(self) -> Vec<Strike> {
         let mut strikes = vec![Strike::Crash(Crash::Before), Strike::Crash(Crash::After)];
         match self {
-            Self::Commit => strikes.push(Strike::Failure(Failure::Refused)),
+            Self::Commit { only_deletes: true } => {}
+            Self::Commit { only_deletes: false } => strikes.push(Strike::Failure(Failure::Refused)),
             Self::ReplaceEach { items } => {
                 strikes.push(Strike::Failure(Failure::Refused));
                 strikes.extend(Tear::all(items).into_iter().map(|tear| Strike::Crash(Crash::Torn(tear))));
