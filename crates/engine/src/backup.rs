@@ -9,7 +9,7 @@ use claviger_secret::burned;
 use claviger_store::{
     Batch, Entry, Expect, OpenError as StoreOpenError, Outcome, Replacement, Store, StoreError, Table,
 };
-use claviger_wrap::{Passphrase, SealCount, SvmId};
+use claviger_wrap::{Key256, Passphrase, SealCount, SvmId};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -21,7 +21,7 @@ use crate::keys::{PAGE, guard};
 use crate::keystores::KeystoreError;
 use crate::live::Keks;
 use crate::onboard;
-use crate::options::Options;
+use crate::options::{KeyMemory, Options};
 use crate::records::{
     Body, KekEntry, KekList, KeystoreRecord, NameRecord, NodeRecord, OnboardRecord, Operation, Read, RecordError,
     Scanned, SealRecord, SvmRecord, V1,
@@ -108,17 +108,35 @@ impl Engine {
     /// # Errors
     /// [`BackupError`]. A recovery that was interrupted can be repeated.
     pub fn restore(dir: &Path, backup: &str, passphrase: &Passphrase, options: Options) -> Result<Self, BackupError> {
-        // The text is read and opened before anything is made.
-        let backup = text::Backup::parse(backup)?;
-        let arena = options.memory.arena().map_err(OpenEngineError::from)?;
-        let (ckek, json) = backup.open(&arena, passphrase)?;
-        let hierarchy: Hierarchy = serde_json::from_slice(&json).map_err(BackupError::Body)?;
-
-        let options = Options { memory: crate::KeyMemory::Shared(arena), ..options };
-        let resumes = options.resume_jobs;
+        let (options, opened) = open_backup(backup, passphrase, options)?;
         let store = create_store(dir, &options)?;
-        let mut core = Core::empty(Arc::new(store), Some(dir), options)?;
-        core.check_leftovers(Some(dir), |table, key| hierarchy.has(table, key))?;
+        Self::restore_in(Arc::new(store), Some(dir), opened, passphrase, options)
+    }
+
+    /// Makes in a store of the embedder's, which must be empty, the hierarchy that `backup` holds.
+    ///
+    /// # Errors
+    /// As [`Engine::restore`].
+    pub fn restore_on(
+        store: Arc<dyn Store>,
+        backup: &str,
+        passphrase: &Passphrase,
+        options: Options,
+    ) -> Result<Self, BackupError> {
+        let (options, opened) = open_backup(backup, passphrase, options)?;
+        Self::restore_in(store, None, opened, passphrase, options)
+    }
+
+    fn restore_in(
+        store: Arc<dyn Store>,
+        dir: Option<&Path>,
+        (hierarchy, ckek): (Hierarchy, Key256),
+        passphrase: &Passphrase,
+        options: Options,
+    ) -> Result<Self, BackupError> {
+        let resumes = options.resume_jobs;
+        let mut core = Core::empty(store, dir, options)?;
+        core.check_leftovers(dir, |table, key| hierarchy.has(table, key))?;
         for svm in &hierarchy.svms {
             core.restore_svm(svm)?;
         }
@@ -229,6 +247,19 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// Reads and opens the text before anything is made. Returned with options that share the key memory it was opened in.
+fn open_backup(
+    backup: &str,
+    passphrase: &Passphrase,
+    options: Options,
+) -> Result<(Options, (Hierarchy, Key256)), BackupError> {
+    let backup = text::Backup::parse(backup)?;
+    let arena = options.memory.arena().map_err(OpenEngineError::from)?;
+    let (ckek, json) = backup.open(&arena, passphrase)?;
+    let hierarchy = serde_json::from_slice(&json).map_err(BackupError::Body)?;
+    Ok((Options { memory: KeyMemory::Shared(arena), ..options }, (hierarchy, ckek)))
 }
 
 /// The SVM that a key record's key begins with.

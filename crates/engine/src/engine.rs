@@ -22,6 +22,7 @@ use crate::clock::Clock;
 use crate::epoch::{Epoch, Standing};
 use crate::error::{Advice, Blame, Fault};
 use crate::jobs::Jobs;
+use crate::keeper::Calls;
 use crate::keys::PAGE;
 use crate::keystores::Keystore;
 use crate::live::{Keks, Live, LiveSvm};
@@ -202,6 +203,7 @@ impl Core {
         if store.get(Table::Node, NodeRecord::KEY)?.is_some() {
             return Err(OpenEngineError::Exists { dir: dir.map(Path::to_owned) });
         }
+        let calls = Calls::of(&options);
         let arena = options.memory.arena()?;
         let sealing = Arc::new(SealingKey::new(&arena, options.sealing.create(&arena, dir)?)?);
         let epoch = Epoch::unborn(options.anchor.anchor(dir, &sealing)?);
@@ -209,7 +211,7 @@ impl Core {
             arena,
             records: Records::new(store, sealing),
             live: Live::default(),
-            keystore: Keystore::default(),
+            keystore: Keystore::none(calls),
             clock: Clock::System,
             job_retention: options.job_retention,
             read_only: false,
@@ -265,6 +267,7 @@ impl Core {
         if store.get(Table::Node, NodeRecord::KEY)?.is_none() {
             return Err(OpenEngineError::Unfinished { dir: dir.map(Path::to_owned) });
         }
+        let calls = Calls::of(&options);
         let arena = options.memory.arena()?;
         let sealing = Arc::new(SealingKey::new(&arena, options.sealing.open(&arena, dir)?)?);
         let anchor = options.anchor.anchor(dir, &sealing)?;
@@ -284,7 +287,7 @@ impl Core {
             }
         };
         let (epoch, standing) = Epoch::load(anchor, &records, node.as_ref())?;
-        let keystore = Keystore::load(&arena, &records)?;
+        let keystore = Keystore::load(&arena, &records, calls)?;
         let core = Self {
             arena,
             records,

@@ -52,7 +52,7 @@ impl fmt::Display for Advice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Correct => "correct the request",
-            Self::GiveCredentials => "give the right passphrase",
+            Self::GiveCredentials => "give the right passphrase or credential",
             Self::Retry => "try again later",
             Self::MakeRoom => "make room or raise the limit, then try again",
             Self::Rekey => "rekey the SVM, then try again",

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::engine::{Core, Engine};
 use crate::error::{Advice, Blame, Fault};
-use crate::records::{Body, JobRecord, Phase, Plan, Read, RecordError, Stop};
+use crate::records::{Body, JobRecord, Phase, Plan, Read, RecordError, RekeyStep, Stop};
 use crate::rekey;
 
 /// A job as it stands.
@@ -332,7 +332,7 @@ impl Engine {
     /// Cancels a job: it stops at its next durable point, see [`Job::cancel`]. One that was interrupted is ended at once.
     ///
     /// # Errors
-    /// [`JobError::Unknown`], [`JobError::Ended`], [`JobError::Records`].
+    /// [`JobError::Unknown`], [`JobError::Ended`], [`JobError::TooLate`], [`JobError::Records`].
     pub fn cancel_job(&self, job: Uuid) -> Result<(), JobError> {
         if let Some(running) = self.jobs.get(job) {
             running.cancel();
@@ -341,7 +341,10 @@ impl Engine {
         let record = self.core.job_record(job)?;
         match record.body.phase {
             Phase::Ended { .. } => Err(JobError::Ended { job }),
-            Phase::Running { .. } => Ok(rekey::end(&self.core, &record, Stop::Cancelled).map(|_| ())?),
+            Phase::Running { step: RekeyStep::Discard { .. } } => Err(JobError::TooLate { job }),
+            Phase::Running { step: RekeyStep::Make | RekeyStep::Rewrap { .. } } => {
+                Ok(rekey::end(&self.core, &record, Stop::Cancelled).map(|_| ())?)
+            }
         }
     }
 
@@ -447,7 +450,16 @@ pub enum JobError {
         /// The job.
         job: Uuid,
     },
-    /// The engine was closed, or the job's thread could not write its end. The job can be resumed.
+    /// The job has done its work, and only the keeper has yet to forget the old KEK.
+    #[error(
+        "job {job} cannot be cancelled any more: the new KEK is in force; resume it, so that the keeper forgets the old one"
+    )]
+    TooLate {
+        /// The job.
+        job: Uuid,
+    },
+    /// The engine was closed, the job's thread could not write its end, or the keeper has not forgotten the old KEK yet. The
+    /// job can be resumed.
     #[error("job {job} was interrupted; it goes on where it was when it is resumed")]
     Interrupted {
         /// The job.
@@ -482,7 +494,9 @@ pub enum JobError {
 impl Blame for JobError {
     fn blame(&self) -> (Fault, Advice) {
         match self {
-            Self::Unknown { .. } | Self::Ended { .. } | Self::Cancelled { .. } => (Fault::Caller, Advice::Correct),
+            Self::Unknown { .. } | Self::Ended { .. } | Self::TooLate { .. } | Self::Cancelled { .. } => {
+                (Fault::Caller, Advice::Correct)
+            }
             Self::Locked { .. } => (Fault::Caller, Advice::GiveCredentials),
             Self::Interrupted { .. } | Self::Thread(_) => (Fault::Node, Advice::Retry),
             Self::Failed { fault, advice, .. } => (*fault, *advice),

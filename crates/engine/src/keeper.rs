@@ -1,7 +1,13 @@
 //! The joint to what keeps an SVM-KEK safe.
 
+use std::error::Error;
+use std::sync::Arc;
+
 use claviger_secret::ArenaError;
 use claviger_wrap::{KekVersion, Key256, SvmId};
+
+use crate::error::{Advice, Blame, Fault};
+use crate::options::Options;
 
 /// Keeps an SVM-KEK safe: outside the node, or under a passphrase.
 ///
@@ -27,6 +33,34 @@ pub(crate) trait Keeper: Send + Sync {
     fn discard(&self, kept: &KeptKek) -> Result<(), KeeperError>;
 }
 
+/// How the engine calls keepers: as they are, or with the faults of a test in between.
+#[derive(Clone, Default)]
+pub(crate) struct Calls {
+    #[cfg(feature = "faults")]
+    faults: Option<crate::faults::KeeperFaults>,
+}
+
+impl Calls {
+    #[cfg(feature = "faults")]
+    pub(crate) fn of(options: &Options) -> Self {
+        Self { faults: options.keeper_faults.clone() }
+    }
+
+    #[cfg(not(feature = "faults"))]
+    pub(crate) fn of(_: &Options) -> Self {
+        Self {}
+    }
+
+    /// The keeper as it is to be called.
+    pub(crate) fn to(&self, keeper: Arc<dyn Keeper>) -> Arc<dyn Keeper> {
+        #[cfg(feature = "faults")]
+        if let Some(faults) = &self.faults {
+            return faults.between(keeper);
+        }
+        keeper
+    }
+}
+
 /// Which KEK it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct KekPlace {
@@ -50,7 +84,30 @@ pub enum KeeperError {
     /// What was kept has changed since: the keeper's own key is the right one and its integrity check fails.
     #[error("what the keeper kept is damaged; restore the record from a copy or a backup")]
     Damaged,
+    /// No answer came. What was asked may be done or not.
+    #[error("the keeper did not answer; see to it and to the way there, then try again")]
+    Unreachable {
+        /// What was met instead.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// It answered that it will not. What was asked is not done.
+    #[error("the keeper refused; see to the credential that it is asked with and to what that may do, then try again")]
+    Refused {
+        /// The answer.
+        source: Box<dyn Error + Send + Sync>,
+    },
     /// No room in key memory.
     #[error("there is no room in key memory for the KEK")]
     Arena(#[from] ArenaError),
+}
+
+impl Blame for KeeperError {
+    fn blame(&self) -> (Fault, Advice) {
+        match self {
+            Self::Damaged => (Fault::Data, Advice::Repair),
+            Self::Unreachable { .. } => (Fault::Keeper, Advice::Retry),
+            Self::Refused { .. } => (Fault::Keeper, Advice::GiveCredentials),
+            Self::Arena(error) => error.blame(),
+        }
+    }
 }

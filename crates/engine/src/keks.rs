@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use crate::engine::{Core, Engine};
 use crate::keeper::{KeeperError, KekPlace, KeptKek};
 use crate::key_error::KeyError;
+use crate::keys::closed;
 use crate::live::{Closed, Keks, LiveKek, LiveSvm, OpenKeks};
 use crate::records::{Body, KekEntry, KekList, Kept, Operation, Read, RecordError, Scanned, SealRecord, SvmRecord, V1};
 
@@ -105,8 +106,10 @@ impl Core {
                     Err(error) => {
                         tracing::warn!(%svm, version = %entry.kek_version, %error, "the keeper did not give the KEK back");
                         why = match error {
-                            KeeperError::Arena(_) => Closed::ArenaFull,
                             KeeperError::Damaged => Closed::Damaged,
+                            KeeperError::Unreachable { .. } => Closed::KeeperUnreachable,
+                            KeeperError::Refused { .. } => Closed::KeeperRefused,
+                            KeeperError::Arena(_) => Closed::ArenaFull,
                         };
                     }
                 },
@@ -174,13 +177,21 @@ impl Core {
         let kek = Kek::generate(&self.arena, version, &mut SystemRandom)?;
         let place = KekPlace { svm, version };
         let kept = keeper.keep(kek.key(), place)?;
-        match keeper.fetch(&kept, place)?.ct_eq(kek.key()) {
-            true => {
-                let kept = vec![Kept { keystore, bytes: kept.bytes }];
+        let fetched = keeper.fetch(&kept, place);
+        let kept = vec![Kept { keystore, bytes: kept.bytes }];
+        match fetched.map(|fetched| fetched.ct_eq(kek.key())) {
+            Ok(true) => {
                 let entry = KekEntry { kek_version: version, kek_id: kek.id(), created: self.clock.now(), kept };
                 Ok((kek, entry))
             }
-            false => Err(KeyError::KeptOtherwise),
+            Ok(false) => {
+                self.discard_unused(svm, &kept);
+                Err(KeyError::KeptOtherwise)
+            }
+            Err(error) => {
+                self.discard_unused(svm, &kept);
+                Err(error.into())
+            }
         }
     }
 
@@ -224,7 +235,7 @@ impl Core {
             }
             Err(RecordError::Store(StoreError::Conflict { .. })) => {
                 drop(changing);
-                self.discard(&kept)?;
+                self.discard_unused(svm.id, &kept);
                 self.adopt_first_kek(svm)
             }
             Err(error) => Err(error.into()),
@@ -236,6 +247,10 @@ impl Core {
     fn adopt_first_kek(&self, svm: &LiveSvm) -> Result<(), KeyError> {
         let Some(list) = self.records.read::<KekList>(&KekList::key_of(svm.id))? else { return Ok(()) };
         let opened = self.open_keks(list, &self.read_keks().map_err(RecordError::Store)?.1);
+        // Whoever asks again asks the keeper again.
+        if let Keks::Closed { why: why @ (Closed::KeeperUnreachable | Closed::KeeperRefused), .. } = opened {
+            return Err(closed(svm.id, why));
+        }
         let _changing = svm.changing();
         if matches!(svm.keks.load().as_ref(), Keks::None) {
             svm.keks.store(Arc::new(opened));
@@ -243,14 +258,23 @@ impl Core {
         Ok(())
     }
 
-    /// Has each keeper forget what it kept.
-    pub(crate) fn discard(&self, kept: &[Kept]) -> Result<(), KeyError> {
+    /// Has each keeper forget what it kept. One whose keystore is locked or lost is not asked: the onboard keeper has
+    /// nothing but what the record holds.
+    pub(crate) fn discard(&self, kept: &[Kept]) -> Result<(), KeeperError> {
         for kept in kept {
             if let Ok(keeper) = self.keeper(kept.keystore) {
                 keeper.discard(&KeptKek { bytes: kept.bytes.clone() })?;
             }
         }
         Ok(())
+    }
+
+    /// Has the keeper forget a KEK that no record ever named. Where it does not answer, that KEK stays with it: nothing is
+    /// under it, and the caller has a better error to tell.
+    fn discard_unused(&self, svm: SvmId, kept: &[Kept]) {
+        if let Err(error) = self.discard(kept) {
+            tracing::warn!(%svm, %error, "a new KEK that is not used was not discarded");
+        }
     }
 
     /// Nonces for `seals` blobs under `live`, reserving more durably where needed.

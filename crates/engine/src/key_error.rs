@@ -108,6 +108,22 @@ pub enum KeyError {
         /// The SVM.
         svm: SvmId,
     },
+    /// The keeper of the SVM's KEK did not answer.
+    #[error(
+        "the KEK of SVM {svm} is not in memory: its keeper did not answer; when it does, unlock the keystore or start again"
+    )]
+    KekUnreachable {
+        /// The SVM.
+        svm: SvmId,
+    },
+    /// The keeper of the SVM's KEK refused to give it.
+    #[error(
+        "the KEK of SVM {svm} is not in memory: its keeper refused to give it; see to the keystore's credential, then start again"
+    )]
+    KekRefused {
+        /// The SVM.
+        svm: SvmId,
+    },
     /// There was no room in key memory for the SVM's KEK.
     #[error("the KEK of SVM {svm} is not in memory: key memory was full at start; make it larger and start again")]
     KekWithoutRoom {
@@ -202,13 +218,13 @@ impl Blame for KeyError {
             | Self::KekDamaged { .. } => (Fault::Data, Advice::Repair),
             Self::Locked { .. } | Self::KeystoreLocked => (Fault::Caller, Advice::GiveCredentials),
             Self::KeptOtherwise => (Fault::Keeper, Advice::Report),
-            Self::Keeper(KeeperError::Damaged) => (Fault::Data, Advice::Repair),
+            Self::KekUnreachable { .. } => (Fault::Keeper, Advice::Retry),
+            Self::KekRefused { .. } => (Fault::Keeper, Advice::GiveCredentials),
+            Self::Keeper(error) => error.blame(),
             Self::SealsExhausted { .. } => (Fault::Caller, Advice::Rekey),
             Self::KeksChanged { .. } => (Fault::Node, Advice::Retry),
             Self::Sealing => (Fault::Ours, Advice::Report),
-            Self::Arena(_) | Self::KekWithoutRoom { .. } | Self::Keeper(KeeperError::Arena(_)) => {
-                (Fault::Node, Advice::MakeRoom)
-            }
+            Self::Arena(_) | Self::KekWithoutRoom { .. } => (Fault::Node, Advice::MakeRoom),
             Self::Random(_) => (Fault::Node, Advice::Retry),
             Self::Records(error) => error.blame(),
         }

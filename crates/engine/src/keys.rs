@@ -403,6 +403,8 @@ pub(crate) fn closed(svm: SvmId, why: Closed) -> KeyError {
         Closed::NoKeystore => KeyError::KeystoreLost { svm },
         Closed::NoKek => KeyError::NoKek { svm },
         Closed::Damaged => KeyError::KekDamaged { svm },
+        Closed::KeeperUnreachable => KeyError::KekUnreachable { svm },
+        Closed::KeeperRefused => KeyError::KekRefused { svm },
         Closed::ArenaFull => KeyError::KekWithoutRoom { svm },
     }
 }

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::engine::{Core, Engine};
 use crate::error::{Advice, Blame, Fault};
-use crate::keeper::{Keeper, KeeperError};
+use crate::keeper::{Calls, Keeper, KeeperError};
 use crate::key_error::KeyError;
 use crate::live::Closed;
 use crate::onboard::{self, OnboardKeeper};
@@ -153,6 +153,7 @@ impl Engine {
 pub(crate) struct Keystore {
     state: ArcSwap<State>,
     changing: Mutex<()>,
+    calls: Calls,
 }
 
 enum State {
@@ -170,15 +171,14 @@ pub(crate) struct Present {
     pub(crate) keeper: Option<Arc<OnboardKeeper>>,
 }
 
-impl Default for Keystore {
-    fn default() -> Self {
-        Self { state: ArcSwap::from_pointee(State::None), changing: Mutex::new(()) }
-    }
-}
-
 impl Keystore {
+    /// There is none yet.
+    pub(crate) fn none(calls: Calls) -> Self {
+        Self { state: ArcSwap::from_pointee(State::None), changing: Mutex::new(()), calls }
+    }
+
     /// Reads the keystore's record, and opens it where it opens unattended.
-    pub(crate) fn load(arena: &Arena, records: &Records) -> Result<Self, RecordError> {
+    pub(crate) fn load(arena: &Arena, records: &Records, calls: Calls) -> Result<Self, RecordError> {
         let mut found = records.scan::<KeystoreRecord>(&[])?.into_iter().map(|scanned| scanned.read);
         let state = match (found.next(), found.next()) {
             (None, _) => State::None,
@@ -198,7 +198,7 @@ impl Keystore {
                 State::Present(Box::new(Present { record, keeper: keeper.map(Arc::new) }))
             }
         };
-        Ok(Self { state: ArcSwap::from_pointee(state), changing: Mutex::new(()) })
+        Ok(Self { state: ArcSwap::from_pointee(state), changing: Mutex::new(()), calls })
     }
 
     fn changing(&self) -> MutexGuard<'_, ()> {
@@ -235,7 +235,7 @@ impl Core {
         match self.keystore.state.load().as_ref() {
             State::Present(present) if present.record.body.keystore == keystore => {
                 let keeper = present.keeper.clone().ok_or(Closed::Locked)?;
-                Ok(keeper)
+                Ok(self.keystore.calls.to(keeper))
             }
             State::Damaged => Err(Closed::Damaged),
             State::Present(_) | State::None => Err(Closed::NoKeystore),
@@ -246,7 +246,7 @@ impl Core {
     pub(crate) fn cluster_keeper(&self) -> Result<(Uuid, Arc<dyn Keeper>), KeyError> {
         match self.keystore.state.load().as_ref() {
             State::Present(present) => match &present.keeper {
-                Some(keeper) => Ok((present.record.body.keystore, keeper.clone())),
+                Some(keeper) => Ok((present.record.body.keystore, self.keystore.calls.to(keeper.clone()))),
                 None => Err(KeyError::KeystoreLocked),
             },
             State::None => Err(KeyError::NoKeystore),

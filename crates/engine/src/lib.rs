@@ -35,6 +35,8 @@ mod clock;
 mod engine;
 mod epoch;
 mod error;
+#[cfg(feature = "faults")]
+pub mod faults;
 mod files;
 mod jobs;
 mod keeper;

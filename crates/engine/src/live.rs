@@ -104,6 +104,10 @@ pub(crate) enum Closed {
     NoKeystore,
     /// What the keeper kept is damaged, or is another KEK.
     Damaged,
+    /// The keeper did not answer.
+    KeeperUnreachable,
+    /// The keeper refused to give them.
+    KeeperRefused,
     /// Key memory is full.
     ArenaFull,
 }

@@ -28,6 +28,9 @@ pub struct Options {
     pub job_retention: Duration,
     /// Whether jobs that were interrupted go on by themselves: yes. Else each waits until it is asked for again.
     pub resume_jobs: bool,
+    /// Faults of keepers, for tests: none.
+    #[cfg(feature = "faults")]
+    pub keeper_faults: Option<crate::faults::KeeperFaults>,
 }
 
 impl Default for Options {
@@ -40,6 +43,8 @@ impl Default for Options {
             sled: SledOptions::default(),
             job_retention: Duration::from_secs(24 * 60 * 60),
             resume_jobs: true,
+            #[cfg(feature = "faults")]
+            keeper_faults: None,
         }
     }
 }

@@ -148,6 +148,13 @@ pub(crate) fn run(core: &Core, cell: &Cell, record: Read<JobRecord>) -> JobRecor
     let stop = match rekey.steps() {
         Ok(()) => return rekey.record.body,
         Err(Halted::Close) => return rekey.record.body,
+        Err(Halted::Unforgotten(error)) => {
+            tracing::warn!(
+                error = chain(&error),
+                "the rekey is complete, but the old KEK is not discarded; resume the job"
+            );
+            return rekey.record.body;
+        }
         Err(Halted::Cancel) => Stop::Cancelled,
         Err(Halted::Failed(error)) => {
             let (fault, advice) = error.blame();
@@ -189,6 +196,9 @@ enum Halted {
     Close,
     Cancel,
     Failed(KeyError),
+    /// The new KEK is in force, and the keeper has yet to forget the old one. The job waits to be resumed: nobody else
+    /// knows that there is something to discard.
+    Unforgotten(KeyError),
 }
 
 impl<E: Into<KeyError>> From<E> for Halted {
@@ -211,7 +221,9 @@ impl Rekey<'_> {
                 (Phase::Ended { .. }, _) => return Ok(()),
                 (_, Some(Halt::Close)) => return Err(Halted::Close),
                 // The old KEK is dropped already: there is nothing left that could be cancelled.
-                (Phase::Running { step: RekeyStep::Discard { kept } }, _) => self.discard(&kept)?,
+                (Phase::Running { step: RekeyStep::Discard { kept } }, _) => {
+                    self.discard(&kept).map_err(Halted::Unforgotten)?;
+                }
                 (_, Some(Halt::Cancel)) => return Err(Halted::Cancel),
                 (Phase::Running { step: RekeyStep::Make }, None) => self.make()?,
                 (Phase::Running { step: RekeyStep::Rewrap { cursor } }, None) => self.rewrap(cursor)?,
@@ -266,7 +278,7 @@ impl Rekey<'_> {
     }
 
     /// The keeper forgets the old KEK. One commit ends the job.
-    fn discard(&mut self, kept: &[Kept]) -> Result<(), Halted> {
+    fn discard(&mut self, kept: &[Kept]) -> Result<(), KeyError> {
         self.core.discard(kept)?;
         self.record = end(self.core, &self.record, Stop::Succeeded)?;
         tracing::info!(keys = self.record.body.done, "the rekey is complete");

@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use crate::engine::Engine;
 use crate::error::{Advice, Blame, Fault};
+use crate::keeper::KeeperError;
 use crate::live::{Keks, LiveSvm};
 use crate::records::{Body, KekList, NameRecord, Operation, Read, RecordError, SealRecord, SvmRecord, V1};
 
@@ -187,11 +188,12 @@ impl Engine {
         Ok(())
     }
 
-    /// Deletes a data SVM that has no keys, and its KEKs with it. Where the store fails in between, it is completed when the
-    /// hierarchy is opened again.
+    /// Deletes a data SVM that has no keys, and its KEKs with it. Where the store or the keeper fails in between, it is
+    /// completed when it is asked for again, or when the hierarchy is opened again.
     ///
     /// # Errors
-    /// [`SvmError::Unknown`], [`SvmError::Admin`], [`SvmError::HasKeys`], [`SvmError::Busy`], [`SvmError::Records`].
+    /// [`SvmError::Unknown`], [`SvmError::Admin`], [`SvmError::HasKeys`], [`SvmError::Busy`], [`SvmError::Keeper`],
+    /// [`SvmError::Records`].
     pub fn delete_svm(&self, svm: SvmId) -> Result<(), SvmError> {
         let live = self.core.live.svm(svm).ok_or(SvmError::Unknown { svm })?;
         let record: Read<SvmRecord> =
@@ -260,6 +262,11 @@ impl crate::engine::Core {
         if has_keys()? {
             self.set_operation(live, &announced, None)?;
             return Err(SvmError::HasKeys { svm });
+        }
+        // Nothing is under these KEKs any more, and nothing will be. The keeper forgets them while the records still say
+        // what it has to forget.
+        for entry in announced.body.entries() {
+            self.discard(&entry.kept)?;
         }
         let mut record = record.clone();
         loop {
@@ -339,6 +346,9 @@ pub enum SvmError {
         /// The SVM.
         svm: SvmId,
     },
+    /// The keeper has not forgotten the SVM's KEKs. The SVM takes no keys any more; delete it again.
+    #[error("the keeper has not forgotten the SVM's KEKs; delete the SVM again when it answers")]
+    Keeper(#[from] KeeperError),
     /// The store failed, or a record is damaged.
     #[error(transparent)]
     Records(#[from] RecordError),
@@ -352,6 +362,7 @@ impl Blame for SvmError {
             }
             Self::HasKeys { .. } => (Fault::Caller, Advice::Correct),
             Self::Busy { .. } => (Fault::Caller, Advice::Retry),
+            Self::Keeper(error) => error.blame(),
             Self::Records(error) => error.blame(),
         }
     }

@@ -294,6 +294,8 @@ pub(crate) fn unopened(key: &[u8], error: KeyError) -> Result<Finding, KeyError>
         }
         KeyError::Locked { .. }
         | KeyError::KekDamaged { .. }
+        | KeyError::KekUnreachable { .. }
+        | KeyError::KekRefused { .. }
         | KeyError::KekWithoutRoom { .. }
         | KeyError::KeystoreLost { .. } => Problem::ClosedKek,
         KeyError::Missing { .. }

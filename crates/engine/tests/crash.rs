@@ -8,15 +8,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use claviger::store::MemoryStore;
+use claviger::store::faults::{Crash, FaultClock, FaultyStore, Strike, Tear};
 use claviger::{
     Engine, JobStatus, KeyAlgorithm, KeyError, KeystoreError, NewKey, ObjectRef, OnboardMode, OpenEngineError,
     SvmError, SvmId,
 };
-use common::stores::{Crash, CrashingStore};
 use common::{Bytes, bytes, kek_versions, name, passphrase, verify_clean, versions, volume};
 
 const XTS: KeyAlgorithm = KeyAlgorithm::XtsAes256;
-const CRASHES: [Crash; 3] = [Crash::Before, Crash::After, Crash::Torn];
+const CRASHES: [Crash; 3] = [Crash::Before, Crash::After, Crash::Torn(Tear::EverySecond)];
 
 /// The versions that an object's key has; none where there is no key.
 type State = Vec<(u32, Bytes)>;
@@ -147,12 +147,13 @@ fn a_hierarchy_survives_a_crash_at_each_of_its_writes() {
         loop {
             let at = format!("{crash:?} {writes}");
             let disk = common::unattended();
-            let store = CrashingStore::over(disk.clone(), crash, writes);
+            let clock = FaultClock::striking([(writes, Strike::Crash(crash))]);
+            let store = Arc::new(FaultyStore::over(disk.clone(), clock.clone()));
             let mut known = Acknowledged::default();
             let engine = common::open(&store);
             let survived = known.scenario(&engine).is_ok();
             drop(engine);
-            assert_eq!(survived, !store.crashed(), "{at}");
+            assert_eq!(survived, !clock.is_dead(), "{at}");
 
             let engine = common::open(&disk);
             known.check(&engine, &at);
@@ -233,9 +234,10 @@ fn a_rekey_of_many_pages_survives_a_crash_at_each_of_its_writes() {
 
     // The first writes, those around the cursor, and the last.
     for writes in [0, 1, 2, 17, 18, 19, 20, 21, 22, 23, 24] {
-        for crash in [Crash::Before, Crash::Torn, Crash::After] {
+        for crash in CRASHES {
             let disk = Arc::new(common::copy_of(made.as_ref()));
-            let store = CrashingStore::over(disk.clone(), crash, writes);
+            let clock = FaultClock::striking([(writes, Strike::Crash(crash))]);
+            let store = Arc::new(FaultyStore::over(disk.clone(), clock.clone()));
             let engine = common::open(&store);
             let ended = engine.rekey_internal(svm).map_err(|_| Died).and_then(|job| job.wait().map_err(|_| Died));
             drop(engine);
@@ -262,7 +264,8 @@ fn creation_and_passphrase_survive_a_crash_at_each_of_their_writes() {
     for crash in [Crash::Before, Crash::After] {
         for writes in 0.. {
             let disk = Arc::new(MemoryStore::default());
-            let store = CrashingStore::over(disk.clone(), crash, writes);
+            let clock = FaultClock::striking([(writes, Strike::Crash(crash))]);
+            let store = Arc::new(FaultyStore::over(disk.clone(), clock.clone()));
             let mut acknowledged = 0;
             let scenario = || -> Result<(), Died> {
                 let engine =

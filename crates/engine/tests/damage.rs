@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use claviger::store::MemoryStore;
+use claviger::store::faults::Crash;
 use claviger::{
     Advice, BackupError, Blame, Engine, Fault, JobError, KeyAlgorithm, KeyError, KeystoreError, ObjectRef, Problem,
     RecordError, RecordName, Store, SvmError, SvmId, Table,
@@ -221,7 +222,7 @@ fn a_job_whose_record_is_lost_does_not_keep_the_svm_for_ever() {
     let whole = whole();
     let a = whole.svms[0];
     // Dies when the rekey has been asked for, and before its first step.
-    let store = common::stores::CrashingStore::over(whole.store.clone(), common::stores::Crash::Before, 1);
+    let store = common::dying(&whole.store, Crash::Before, 1);
     let engine = common::open(&store);
     let job = engine.rekey_internal(a).unwrap();
     assert!(matches!(job.wait(), Err(JobError::Interrupted { .. })));

@@ -7,6 +7,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 
+use claviger::store::faults::Crash;
 use claviger::store::{MemoryStore, OpenError};
 use claviger::{
     Advice, Arena, ArenaError, ArenaOptions, Blame, Engine, Fault, InvalidSvmName, JobError, KeyAlgorithm, KeyError,
@@ -14,7 +15,6 @@ use claviger::{
     PassphraseError, Protection, RecordError, RekeyError, SealingSource, SledOptions, Store, StoreError, SvmError,
     SvmId, SvmName, Table,
 };
-use common::stores::{Crash, CrashingStore};
 use common::{
     LONG_PASSPHRASE, OTHER_PASSPHRASE, PASSPHRASE, bytes, chain, delete, name, passphrase, put, records, seal_key,
     store_key, verify_clean, versions, volume,
@@ -309,7 +309,7 @@ fn common_criteria_mode_opens_with_the_passphrase() {
 fn a_wrong_passphrase_costs_a_wait_also_when_the_process_dies_over_it() {
     let disk = common::common_criteria();
     // The process dies when the count is written, before the passphrase is tried.
-    let engine = common::open(&CrashingStore::over(disk.clone(), Crash::After, 0));
+    let engine = common::open(&common::dying(&disk, Crash::After, 0));
     assert_matches!(engine.unlock(&passphrase(OTHER_PASSPHRASE)), Err(KeystoreError::Records(_)));
     drop(engine);
     let engine = common::open(&disk);
@@ -326,7 +326,7 @@ fn a_rekey_that_waits_for_the_passphrase_goes_on_with_it() {
     let key = bytes(&engine.create_key(svm, volume(1), XTS).unwrap());
     drop(engine);
     // Unlocking writes twice, asking for the rekey once, and making the new KEK once more.
-    let engine = common::open(&CrashingStore::over(disk.clone(), Crash::Before, 4));
+    let engine = common::open(&common::dying(&disk, Crash::Before, 4));
     engine.unlock(&passphrase(LONG_PASSPHRASE)).unwrap();
     let job = engine.rekey_internal(svm).unwrap();
     assert_matches!(job.wait(), Err(JobError::Interrupted { .. }));

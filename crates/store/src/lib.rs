@@ -2,7 +2,8 @@
 //!
 //! [`Store`] is one of claviger's two joints: an embedder that already has a replicated database implements these four
 //! methods over it and runs the `conformance` suite (the feature of that name) against the result. [`SledStore`] is the
-//! default on a node's own disk, [`MemoryStore`] serves tests and short-lived hierarchies.
+//! default on a node's own disk, [`MemoryStore`] serves tests and short-lived hierarchies. What lies over a store is tested
+//! with the feature `faults`: a store in which the process dies at a chosen write.
 //!
 //! A store neither reads nor protects what it keeps: records are sealed before they come here.
 //!
@@ -24,6 +25,8 @@ mod batch;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod error;
+#[cfg(feature = "faults")]
+pub mod faults;
 mod memory;
 mod sled_store;
 mod store;

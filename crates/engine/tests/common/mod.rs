@@ -1,4 +1,4 @@
-//! What the tests share: a hierarchy to begin with, stores that hold a write back or fail it, and what a key is.
+//! What the tests share: a hierarchy to begin with, stores that hold a write back or die at it, and what a key is.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 pub(crate) mod stores;
@@ -6,6 +6,7 @@ pub(crate) mod stores;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use claviger::store::faults::{Crash, FaultClock, FaultyStore, Strike};
 use claviger::store::{Batch, Entry, MemoryStore};
 use claviger::{
     AnchorSource, Arena, ArenaOptions, Engine, Key, Key256, KeyMemory, ObjectRef, OnboardMode, OpenKey, Options,
@@ -88,6 +89,11 @@ fn made(mode: OnboardMode, secret: &[u8]) -> MemoryStore {
 /// Opens what is in `store`.
 pub(crate) fn open(store: &Arc<impl Store + 'static>) -> Engine {
     Engine::open_on(store.clone(), options()).unwrap()
+}
+
+/// A store over `disk` that dies at the write after `writes` have succeeded.
+pub(crate) fn dying<S: Store>(disk: &Arc<S>, crash: Crash, writes: usize) -> Arc<FaultyStore<S>> {
+    Arc::new(FaultyStore::over(disk.clone(), FaultClock::striking([(writes, Strike::Crash(crash))])))
 }
 
 /// Every record of a store.

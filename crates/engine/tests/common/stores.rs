@@ -1,6 +1,5 @@
-//! Stores over a store: one holds chosen writes back until the test lets them go, one "crashes" at the n-th write.
+//! A store over a store that holds chosen writes back until the test lets them go.
 
-use std::io;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -132,105 +131,5 @@ impl<S: Store> Store for HoldingStore<S> {
         guard: &[Expectation],
     ) -> Result<Vec<Outcome>, StoreError> {
         self.pass(&Write::ReplaceEach { items }, || self.inner.replace_each(table, items, guard))
-    }
-}
-
-/// What is left of the write at which the process dies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Crash {
-    /// Nothing.
-    Before,
-    /// All of it, and nobody was told.
-    After,
-    /// Of a `replace_each`, every second item; nothing of a commit, which is atomic.
-    Torn,
-}
-
-/// Fails at the n-th write, and from then on altogether: to the engine, what a crash is to a process.
-pub(crate) struct CrashingStore<S> {
-    inner: Arc<S>,
-    crash: Crash,
-    state: Mutex<State>,
-}
-
-struct State {
-    writes_left: usize,
-    crashed: bool,
-}
-
-impl<S: Store> CrashingStore<S> {
-    /// Crashes at the write after `writes` have succeeded.
-    pub(crate) fn over(inner: Arc<S>, crash: Crash, writes: usize) -> Arc<Self> {
-        Arc::new(Self { inner, crash, state: Mutex::new(State { writes_left: writes, crashed: false }) })
-    }
-
-    pub(crate) fn crashed(&self) -> bool {
-        self.state.lock().unwrap().crashed
-    }
-
-    fn alive(&self) -> Result<(), StoreError> {
-        match self.crashed() {
-            true => Err(failed()),
-            false => Ok(()),
-        }
-    }
-
-    /// Writes are done one at a time, so that no other is in flight when the process dies.
-    fn write<T>(
-        &self,
-        run: impl FnOnce() -> Result<T, StoreError>,
-        torn: impl FnOnce() -> Result<(), StoreError>,
-    ) -> Result<T, StoreError> {
-        let mut state = self.state.lock().unwrap();
-        if state.crashed {
-            return Err(failed());
-        }
-        if state.writes_left > 0 {
-            let done = run()?;
-            state.writes_left -= 1;
-            return Ok(done);
-        }
-        match self.crash {
-            Crash::Before => {}
-            Crash::After => {
-                run()?;
-            }
-            Crash::Torn => torn()?,
-        }
-        state.crashed = true;
-        Err(failed())
-    }
-}
-
-fn failed() -> StoreError {
-    StoreError::Io(io::Error::other("the process is dead"))
-}
-
-impl<S: Store> Store for CrashingStore<S> {
-    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.alive()?;
-        self.inner.get(table, key)
-    }
-
-    fn scan(&self, table: Table, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Entry>, StoreError> {
-        self.alive()?;
-        self.inner.scan(table, prefix, after, limit)
-    }
-
-    fn commit(&self, batch: Batch) -> Result<(), StoreError> {
-        self.write(|| self.inner.commit(batch), || Ok(()))
-    }
-
-    fn replace_each(
-        &self,
-        table: Table,
-        items: &[Replacement],
-        guard: &[Expectation],
-    ) -> Result<Vec<Outcome>, StoreError> {
-        let every_second = || {
-            let some: Vec<_> = items.iter().step_by(2).cloned().collect();
-            self.inner.replace_each(table, &some, guard).map(drop)
-        };
-        self.write(|| self.inner.replace_each(table, items, guard), every_second)
     }
 }
