@@ -3,7 +3,6 @@
 mod text;
 
 use std::path::Path;
-use std::sync::Arc;
 
 use claviger_secret::burned;
 use claviger_store::{
@@ -117,7 +116,7 @@ impl Engine {
         let options = Options { memory: crate::KeyMemory::Shared(arena), ..options };
         let resumes = options.resume_jobs;
         let store = create_store(dir, &options)?;
-        let mut core = Core::empty(Arc::new(store), Some(dir), options)?;
+        let mut core = Core::empty(store, Some(dir), options)?;
         core.check_leftovers(Some(dir), |table, key| hierarchy.has(table, key))?;
         for svm in &hierarchy.svms {
             core.restore_svm(svm)?;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use claviger_secret::{Arena, ArenaError, ArenaOptions};
-use claviger_store::SledOptions;
+use claviger_store::{StoreKind, StoreOptions};
 use claviger_wrap::Key256;
 
 /// How an engine is opened. The defaults are safe.
@@ -13,8 +13,10 @@ pub struct Options {
     pub memory: KeyMemory,
     /// Where the key that seals the store's records comes from.
     pub sealing: SealingSource,
-    /// The store on disk.
-    pub sled: SledOptions,
+    /// On which database the store of a new hierarchy is: sled. An existing one says so itself.
+    pub store: StoreKind,
+    /// How the store on disk is opened, of whichever kind it is.
+    pub store_options: StoreOptions,
     /// How long a job can be asked about after its end: 24 hours.
     pub job_retention: Duration,
     /// Whether jobs that were interrupted go on by themselves: yes. Else each waits until it is asked for again.
@@ -26,7 +28,8 @@ impl Default for Options {
         Self {
             memory: KeyMemory::default(),
             sealing: SealingSource::default(),
-            sled: SledOptions::default(),
+            store: StoreKind::default(),
+            store_options: StoreOptions::default(),
             job_retention: Duration::from_secs(24 * 60 * 60),
             resume_jobs: true,
         }
