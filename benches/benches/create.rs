@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use claviger::store::{Batch, Expect};
-use claviger::{KeyAlgorithm, ObjectRef, SledOptions, SledStore, Store as _, Table};
+use claviger::{KeyAlgorithm, ObjectRef, SledStore, Store as _, StoreOptions, Table};
 use claviger_benches::{Aim, Case, Hierarchy, Report, record_of};
 use uuid::Uuid;
 
@@ -15,7 +15,7 @@ const KEYS_BEFORE: usize = 10_000;
 fn main() -> Result<()> {
     let mut report = Report::from_args();
     let dir = tempfile::tempdir()?;
-    let new_store = |name| SledStore::create(&dir.path().join(name), &SledOptions::default());
+    let new_store = |name| SledStore::create(&dir.path().join(name), &StoreOptions::default());
     let hierarchy = Hierarchy::new(Arc::new(new_store("hierarchy")?), report.scaled(KEYS_BEFORE))?;
     let bare = new_store("bare")?;
     hierarchy.copy_records(&bare)?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use claviger::store::MemoryStore;
-use claviger::{SledOptions, SledStore, Store, Table};
+use claviger::{SledStore, Store, StoreOptions, Table};
 use claviger_benches::{Aim, Case, Hierarchy, Report};
 
 const AIM: Aim = Aim::Plus(Duration::from_nanos(600));
@@ -14,7 +14,7 @@ fn main() -> Result<()> {
     let mut report = Report::from_args();
     for count in [1_000, 100_000] {
         let dir = tempfile::tempdir()?;
-        let sled = SledStore::create(&dir.path().join("store"), &SledOptions::default())?;
+        let sled = SledStore::create(&dir.path().join("store"), &StoreOptions::default())?;
         let stores: [(_, Arc<dyn Store>); 2] = [("sled", Arc::new(sled)), ("memory", Arc::<MemoryStore>::default())];
         for (name, store) in stores {
             let hierarchy = Hierarchy::new(store, report.scaled(count))?;

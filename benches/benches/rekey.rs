@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use claviger::Table;
 use claviger::store::{Entry, Expect, Outcome, Replacement};
 use claviger::{
-    Arena, ArenaOptions, KekVersion, KeyAlgorithm, KeyType, KeyVersion, SledOptions, SledStore, Store, SvmId,
+    Arena, ArenaOptions, KekVersion, KeyAlgorithm, KeyType, KeyVersion, SledStore, Store, StoreOptions, SvmId,
 };
 use claviger_benches::{Aim, Case, Hierarchy, PAGE, Report};
 use claviger_secret::{Burning, burned};
@@ -22,7 +22,7 @@ const KEYS: usize = 100_000;
 fn main() -> Result<()> {
     let mut report = Report::from_args();
     let dir = tempfile::tempdir()?;
-    let new_store = |name| SledStore::create(&dir.path().join(name), &SledOptions::default());
+    let new_store = |name| SledStore::create(&dir.path().join(name), &StoreOptions::default());
     let hierarchy = Hierarchy::new(Arc::new(new_store("hierarchy")?), report.scaled(KEYS))?;
     let (rewritten, replaced) = (new_store("rewritten")?, new_store("replaced")?);
     hierarchy.copy_records(&rewritten)?;

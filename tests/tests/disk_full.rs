@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use claviger::{
-    Advice, ArenaOptions, Blame as _, Engine, KeyAlgorithm, KeyMemory, ObjectRef, OnboardMode, Options, SledOptions,
-    StoreError, SvmId,
+    Advice, ArenaOptions, Blame as _, Engine, KeyAlgorithm, KeyMemory, ObjectRef, OnboardMode, Options, StoreError,
+    StoreOptions, SvmId,
 };
 use uuid::Uuid;
 
@@ -82,7 +82,7 @@ fn options(reserve_bytes: u64) -> Options {
     Options {
         // Engines follow one another here, and an unprivileged process may lock 8 MiB.
         memory: KeyMemory::Own(ArenaOptions { keys: 100, states: 20, ..ArenaOptions::default() }),
-        sled: SledOptions { reserve_bytes, ..SledOptions::default() },
+        store_options: StoreOptions { reserve_bytes, ..StoreOptions::default() },
         ..Options::default()
     }
 }

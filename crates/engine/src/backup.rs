@@ -110,7 +110,7 @@ impl Engine {
     pub fn restore(dir: &Path, backup: &str, passphrase: &Passphrase, options: Options) -> Result<Self, BackupError> {
         let (options, opened) = open_backup(backup, passphrase, options)?;
         let store = create_store(dir, &options)?;
-        Self::restore_in(Arc::new(store), Some(dir), opened, passphrase, options)
+        Self::restore_in(store, Some(dir), opened, passphrase, options)
     }
 
     /// Makes in a store of the embedder's, which must be empty, the hierarchy that `backup` holds.

@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use claviger_secret::{Arena, ArenaError, Protection, Usage};
-use claviger_store::{Batch, Expect, OpenError as StoreOpenError, SledStore, Store, StoreError, Table};
+use claviger_store::{
+    Batch, Expect, OpenError as StoreOpenError, Store, StoreError, StoreKind, Table, open_store, open_store_copy,
+};
 use claviger_wrap::{
     GenerateError, KeyLength, Passphrase, PassphraseError, SealingKey, SvmId, SystemRandom, UnsealError, random_uuid,
 };
@@ -70,7 +72,7 @@ impl Engine {
     /// [`OpenEngineError`]. A creation that was interrupted can be repeated.
     pub fn create(dir: &Path, admin: &SvmName, options: Options) -> Result<Self, OpenEngineError> {
         let store = create_store(dir, &options)?;
-        Self::create_in(Arc::new(store), Some(dir), admin, options)
+        Self::create_in(store, Some(dir), admin, options)
     }
 
     /// Makes a new hierarchy in a store of the embedder's. The sealing key cannot be beside that.
@@ -89,8 +91,8 @@ impl Engine {
     /// # Errors
     /// [`OpenEngineError`]; nothing is changed then.
     pub fn open(dir: &Path, options: Options) -> Result<Self, OpenEngineError> {
-        let store = SledStore::open(&store_dir(dir), &options.sled)?;
-        Self::open_in(Arc::new(store), Some(dir), options)
+        let store = open_store(&store_dir(dir), &options.store_options)?;
+        Self::open_in(store.into(), Some(dir), options)
     }
 
     /// Opens the hierarchy in a store of the embedder's.
@@ -107,8 +109,8 @@ impl Engine {
     /// # Errors
     /// As [`Engine::open`].
     pub fn open_copy(dir: &Path, options: Options) -> Result<Self, OpenEngineError> {
-        let store = SledStore::open_copy(&store_dir(dir), &options.sled)?;
-        let mut core = Core::load(Arc::new(store), Some(dir), options)?;
+        let store = open_store_copy(&store_dir(dir), &options.store_options)?;
+        let mut core = Core::load(store.into(), Some(dir), options)?;
         core.read_only = true;
         Ok(Self::over(core, false))
     }
@@ -397,15 +399,21 @@ fn make_dir(dir: &Path) -> io::Result<()> {
 }
 
 /// Makes the store, or takes over one that an interrupted creation has left without a hierarchy.
-pub(crate) fn create_store(dir: &Path, options: &Options) -> Result<SledStore, OpenEngineError> {
+pub(crate) fn create_store(dir: &Path, options: &Options) -> Result<Arc<dyn Store>, OpenEngineError> {
     let failed = |source| OpenEngineError::Directory { dir: dir.to_owned(), source };
     make_dir(dir).map_err(failed)?;
     if !is_free(dir).map_err(failed)? {
         return Err(OpenEngineError::NotEmpty { dir: dir.to_owned() });
     }
-    match SledStore::create(&store_dir(dir), &options.sled) {
-        Err(StoreOpenError::Exists { .. }) => Ok(SledStore::open(&store_dir(dir), &options.sled)?),
-        created => Ok(created?),
+    match options.store.create(&store_dir(dir), &options.store_options) {
+        Err(StoreOpenError::Exists { .. }) => {
+            let (dir, kind) = (store_dir(dir), StoreKind::of(&store_dir(dir))?);
+            if kind != options.store {
+                return Err(StoreOpenError::OtherKind { dir, kind }.into());
+            }
+            Ok(open_store(&dir, &options.store_options)?.into())
+        }
+        created => Ok(created?.into()),
     }
 }
 
@@ -534,7 +542,9 @@ impl Blame for OpenEngineError {
             }
             Self::Unfinished { .. } => (Fault::Caller, Advice::Correct),
             Self::Store(error) => match error {
-                StoreOpenError::Missing { .. } | StoreOpenError::Exists { .. } => (Fault::Caller, Advice::Correct),
+                StoreOpenError::Missing { .. } | StoreOpenError::Exists { .. } | StoreOpenError::OtherKind { .. } => {
+                    (Fault::Caller, Advice::Correct)
+                }
                 StoreOpenError::Locked { .. } => (Fault::Node, Advice::Retry),
                 StoreOpenError::Io { .. } => (Fault::Node, Advice::Retry),
                 _ => (Fault::Data, Advice::Repair),

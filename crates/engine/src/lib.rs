@@ -75,7 +75,7 @@ pub use svms::{InvalidSvmName, SvmError, SvmInfo, SvmName};
 pub use verify::{Finding, Problem, Report};
 
 pub use claviger_secret::{Arena, ArenaError, ArenaOptions, Protection, SecretBytes, Usage};
-pub use claviger_store::{self as store, SledOptions, SledStore, Store, StoreError, Table};
+pub use claviger_store::{self as store, RedbStore, SledStore, Store, StoreError, StoreKind, StoreOptions, Table};
 pub use claviger_wrap::{
     KekId, KekVersion, Key256, KeyAlgorithm, KeyType, KeyVersion, Passphrase, PassphraseError, PassphraseRules, SvmId,
 };

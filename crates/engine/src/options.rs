@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use claviger_secret::{Arena, ArenaError, ArenaOptions};
-use claviger_store::SledOptions;
+use claviger_store::{StoreKind, StoreOptions};
 use claviger_wrap::Key256;
 
 use crate::anchor::Anchor;
@@ -22,8 +22,10 @@ pub struct Options {
     /// changed since the copy is lost then: keys that were made are missing, keys that were deleted are back, an old
     /// passphrase opens the keystore again.
     pub danger_accept_rollback: bool,
-    /// The store on disk.
-    pub sled: SledOptions,
+    /// On which database the store of a new hierarchy is: sled. An existing one says so itself.
+    pub store: StoreKind,
+    /// How the store on disk is opened, of whichever kind it is.
+    pub store_options: StoreOptions,
     /// How long a job can be asked about after its end: 24 hours.
     pub job_retention: Duration,
     /// Whether jobs that were interrupted go on by themselves: yes. Else each waits until it is asked for again.
@@ -40,7 +42,8 @@ impl Default for Options {
             sealing: SealingSource::default(),
             anchor: AnchorSource::default(),
             danger_accept_rollback: false,
-            sled: SledOptions::default(),
+            store: StoreKind::default(),
+            store_options: StoreOptions::default(),
             job_retention: Duration::from_secs(24 * 60 * 60),
             resume_jobs: true,
             #[cfg(feature = "faults")]

@@ -10,10 +10,10 @@ use std::thread;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use claviger::store::{MemoryStore, Replacement};
+use claviger::store::{MemoryStore, Replacement, open_store, open_store_copy};
 use claviger::{
     Advice, BackupError, BackupTextError, Blame, Engine, Fault, JobError, KeyAlgorithm, KeyError, KeystoreError,
-    ObjectRef, OnboardMode, OpenEngineError, Problem, SledStore, SvmId,
+    ObjectRef, OnboardMode, OpenEngineError, Problem, SvmId,
 };
 use common::stores::{HoldingStore, Write};
 use common::{
@@ -65,15 +65,15 @@ fn a_hierarchy_comes_back_from_its_backup_and_a_copied_store() {
     let engine = restore(&new, &backup, PASSPHRASE).unwrap();
     assert_eq!((engine.identity(), engine.svms()), (identity, svms));
     assert_eq!(verify_clean(&engine).keys, 0);
-    let copy = SledStore::open_copy(&old.join("store"), &dir_options().sled).unwrap();
-    let import = engine.import_keys(&copy, |_| ()).unwrap();
+    let copy = open_store_copy(&old.join("store"), &dir_options().store_options).unwrap();
+    let import = engine.import_keys(&*copy, |_| ()).unwrap();
     assert_eq!((import.imported, import.present, import.findings), (10, 0, vec![]));
-    let again = engine.import_keys(&copy, |_| ()).unwrap();
+    let again = engine.import_keys(&*copy, |_| ()).unwrap();
     assert_eq!((again.imported, again.present, again.findings), (0, 10, vec![]));
     all_open(&engine, &keys);
     // It goes on: also by itself at its next start, with the sealing key of its own.
     engine.rekey_internal(keys.keys().next().unwrap().0).unwrap().wait().unwrap();
-    let again = engine.import_keys(&copy, |_| ()).unwrap();
+    let again = engine.import_keys(&*copy, |_| ()).unwrap();
     assert_eq!((again.imported, again.present, again.findings.len()), (0, 5, 5));
     drop(engine);
     let engine = Engine::open(&new, dir_options()).unwrap();
@@ -225,8 +225,8 @@ fn a_restore_that_was_interrupted_is_repeated() {
 
     drop(restore(dir.path(), &backup, PASSPHRASE).unwrap());
     // All but the last commit.
-    let unfinished = SledStore::open(&dir.path().join("store"), &dir_options().sled).unwrap();
-    common::delete(&unfinished, claviger::Table::Node, b"hierarchy");
+    let unfinished = open_store(&dir.path().join("store"), &dir_options().store_options).unwrap();
+    common::delete(&*unfinished, claviger::Table::Node, b"hierarchy");
     drop(unfinished);
     assert!(matches!(Engine::open(dir.path(), dir_options()), Err(OpenEngineError::Unfinished { .. })));
     // Not something else in its place.

@@ -12,7 +12,7 @@ use claviger::store::{MemoryStore, OpenError};
 use claviger::{
     Advice, Arena, ArenaError, ArenaOptions, Blame, Engine, Fault, InvalidSvmName, JobError, KeyAlgorithm, KeyError,
     KeyMemory, KeyRecordError, KeystoreError, NewKey, ObjectRef, OnboardMode, OpenEngineError, Options,
-    PassphraseError, Protection, RecordError, RekeyError, SealingSource, SledOptions, Store, StoreError, SvmError,
+    PassphraseError, Protection, RecordError, RekeyError, SealingSource, Store, StoreError, StoreOptions, SvmError,
     SvmId, SvmName, Table,
 };
 use common::{
@@ -505,8 +505,8 @@ fn a_disk_that_is_full() {
     engine.create_key(svm, volume(2), XTS).unwrap();
     drop(engine);
 
-    let sled = SledOptions { reserve_bytes: u64::MAX, ..common::dir_options().sled };
-    let engine = Engine::open(dir.path(), Options { sled, ..common::dir_options() }).unwrap();
+    let store_options = StoreOptions { reserve_bytes: u64::MAX, ..common::dir_options().store_options };
+    let engine = Engine::open(dir.path(), Options { store_options, ..common::dir_options() }).unwrap();
     let full = |error: &RecordError| matches!(error, RecordError::Store(StoreError::DiskFull { .. }));
     let make_room = (Fault::Node, Advice::MakeRoom);
     let created = engine.create_key(svm, volume(3), XTS).unwrap_err();

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::{MAX_KEY_BYTES, MAX_OPERATIONS, MAX_RECORD_BYTES, Table};
+use crate::{MAX_KEY_BYTES, MAX_OPERATIONS, MAX_RECORD_BYTES, StoreKind, Table};
 
 /// Why a store did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -106,6 +106,14 @@ pub enum OpenError {
         /// The process that opened it last for writing, as it wrote into the lock file. It may have ended by now if
         /// the store is being copied.
         pid: Option<u32>,
+    },
+    /// The store is on another database than the one that was asked for.
+    #[error("the store in {} is of the kind {kind}; ask for that kind, or name another directory", dir.display())]
+    OtherKind {
+        /// The directory.
+        dir: PathBuf,
+        /// What it is.
+        kind: StoreKind,
     },
     /// The store cannot be what it once was. It may have been changed by the attempt to open it.
     #[error("the store in {} is damaged; keep it as it is and restore a backup into another directory", dir.display())]

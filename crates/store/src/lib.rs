@@ -1,9 +1,10 @@
 //! Ordered tables of small records, kept so that what was acknowledged is never lost.
 //!
 //! [`Store`] is one of claviger's two joints: an embedder that already has a replicated database implements these four
-//! methods over it and runs the `conformance` suite (the feature of that name) against the result. [`SledStore`] is the
-//! default on a node's own disk, [`MemoryStore`] serves tests and short-lived hierarchies. What lies over a store is tested
-//! with the feature `faults`: a store in which the process dies at a chosen write.
+//! methods over it and runs the `conformance` suite (the feature of that name) against the result. On a node's own disk
+//! there are [`SledStore`], the default, and [`RedbStore`]; [`StoreKind`] chooses between them, and [`open_store`] opens
+//! whichever is there. [`MemoryStore`] serves tests and short-lived hierarchies. What
+//! lies over a store is tested with the feature `faults`: a store in which the process dies at a chosen write.
 //!
 //! A store neither reads nor protects what it keeps: records are sealed before they come here.
 //!
@@ -27,14 +28,19 @@ pub mod conformance;
 mod error;
 #[cfg(feature = "faults")]
 pub mod faults;
+mod local;
 mod memory;
+mod redb_store;
 mod sled_store;
 mod store;
 mod table;
+mod turn;
 
 pub use batch::{Batch, Change, MAX_KEY_BYTES, MAX_OPERATIONS, MAX_RECORD_BYTES, Operations};
 pub use error::{OpenError, StoreError};
+pub use local::{StoreKind, StoreOptions, UnknownStoreKind, open_store, open_store_copy};
 pub use memory::MemoryStore;
-pub use sled_store::{SledOptions, SledStore};
+pub use redb_store::RedbStore;
+pub use sled_store::SledStore;
 pub use store::{Entry, Expect, Expectation, Outcome, Replacement, Store};
 pub use table::Table;

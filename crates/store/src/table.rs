@@ -1,4 +1,5 @@
 use std::fmt;
+use std::ops::Bound;
 
 /// The tables of a hierarchy. The numbers are part of every store's format and never change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -25,6 +26,27 @@ impl Table {
     #[must_use]
     pub const fn number(self) -> u8 {
         self as u8
+    }
+
+    /// The key of a record in a database that keeps all tables in one tree.
+    pub(crate) fn whole_key(self, key: &[u8]) -> Vec<u8> {
+        let mut whole = Vec::with_capacity(1 + key.len());
+        whole.push(self.number());
+        whole.extend_from_slice(key);
+        whole
+    }
+
+    /// Where a scan begins in such a database.
+    pub(crate) fn first_of_scan(self, prefix: &[u8], after: Option<&[u8]>) -> Bound<Vec<u8>> {
+        match after {
+            Some(after) if after >= prefix => Bound::Excluded(self.whole_key(after)),
+            _ => Bound::Included(self.whole_key(prefix)),
+        }
+    }
+
+    /// A key of such a database as a key of this table, if it is one, and begins with `prefix`.
+    pub(crate) fn key_within<'a>(self, whole: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
+        whole.strip_prefix(&[self.number()]).filter(|key| key.starts_with(prefix))
     }
 }
 

@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 
 use claviger_store::{
-    Batch, Expect, MAX_RECORD_BYTES, Outcome, Replacement, SledOptions, SledStore, Store, StoreError, Table,
+    Batch, Expect, MAX_RECORD_BYTES, Outcome, Replacement, SledStore, Store, StoreError, StoreOptions, Table,
 };
 use support::{options, this_test};
 
@@ -105,7 +105,7 @@ fn write_without_end(store: &SledStore) {
 #[ignore = "what the tests of this file run in a process of its own"]
 fn writes_without_end() {
     let dir = PathBuf::from(std::env::var_os("STORE").unwrap());
-    let options = SledOptions { cache_bytes: 0, reserve_bytes: 0 };
+    let options = StoreOptions { cache_bytes: 0, reserve_bytes: 0 };
     write_without_end(&SledStore::open(&dir, &options).unwrap());
 }
 

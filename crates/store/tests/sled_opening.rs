@@ -110,7 +110,7 @@ fn a_header_of_another_format_is_refused_by_field() {
     let good = fs::read_to_string(&header).unwrap();
     for (from, to, field) in [
         ("\"format\": 1", "\"format\": 2", "format"),
-        ("\"sled\",", "\"redb\",", "kind"),
+        ("\"sled\",", "\"lmdb\",", "kind"),
         ("0.34.7", "0.34.6", "sled"),
         ("4194304", "524288", "segment_bytes"),
         ("false", "true", "compression"),

@@ -7,14 +7,14 @@ mod support;
 use std::fs;
 use std::path::PathBuf;
 
-use claviger_store::{Batch, Expect, Outcome, Replacement, SledOptions, SledStore, Store, StoreError, Table};
+use claviger_store::{Batch, Expect, Outcome, Replacement, SledStore, Store, StoreError, StoreOptions, Table};
 use support::{assert_whole, create, options, this_test};
 
 #[test]
 fn below_the_reserve_only_deletes_are_taken() {
     let dir = tempfile::tempdir().unwrap();
     create(dir.path());
-    let all = SledOptions { reserve_bytes: u64::MAX, ..options() };
+    let all = StoreOptions { reserve_bytes: u64::MAX, ..options() };
     let store = SledStore::open(dir.path(), &all).unwrap();
     let replacement = Replacement { key: b"vs0".to_vec(), expect: Expect::Exactly(b"here".to_vec()), value: vec![] };
     for refused in [

@@ -6,7 +6,8 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use claviger::{Engine, Import, SledOptions, SledStore};
+use claviger::store::open_store_copy;
+use claviger::{Engine, Import, Store, StoreOptions};
 use serde::Serialize;
 
 use super::verify::{FindingView, exit_of};
@@ -114,13 +115,13 @@ fn restore(session: &Session, from: &Path, keys_from: Option<&Path>) -> Result<E
     let failed = |source| Failure::File { action: "read", path: from.to_owned(), source };
     let backup = fs::read_to_string(from).map_err(failed)?;
     // What is wrong with the copy shows before anything is made.
-    let open_copy = |dir: &Path| SledStore::open_copy(&dir.join(STORE_DIR), &SledOptions::default());
+    let open_copy = |dir: &Path| open_store_copy(&dir.join(STORE_DIR), &StoreOptions::default());
     let keys = keys_from.map(open_copy).transpose()?;
     let passphrase = session.existing_passphrase()?;
 
     let engine = Engine::restore(dir, &backup, &passphrase, session.options())?;
     let Import { imported, present, findings } = match keys {
-        Some(keys) => import(session, &engine, &keys)?,
+        Some(keys) => import(session, &engine, &*keys)?,
         None => Import::default(),
     };
     session.output.result(&Restored {
@@ -133,7 +134,7 @@ fn restore(session: &Session, from: &Path, keys_from: Option<&Path>) -> Result<E
     Ok(exit_of(&findings))
 }
 
-fn import(session: &Session, engine: &Engine, keys: &SledStore) -> Result<Import, Failure> {
+fn import(session: &Session, engine: &Engine, keys: &dyn Store) -> Result<Import, Failure> {
     let bar = session.output.progress("import", None);
     Ok(engine.import_keys(keys, |seen| bar.set_position(seen))?)
 }

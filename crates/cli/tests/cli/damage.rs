@@ -1,14 +1,14 @@
 //! `verify`, and what damage looks like.
 
-use claviger::store::{Batch, Expect, Store as _};
-use claviger::{SledOptions, SledStore, Table};
+use claviger::store::{Batch, Expect, open_store};
+use claviger::{StoreOptions, Table};
 use serde_json::json;
 
 use crate::support::{Place, UUID, closed_pipe, stderr, stdout};
 
 /// Changes the last byte of the first record of a table, and returns that record's key in hex.
 fn damage(place: &Place, table: Table) -> String {
-    let store = SledStore::open(&place.dir().join("store"), &SledOptions::default()).unwrap();
+    let store = open_store(&place.dir().join("store"), &StoreOptions::default()).unwrap();
     let entry = store.scan(table, &[], None, 1).unwrap().remove(0);
     let mut value = entry.value.clone();
     *value.last_mut().unwrap() ^= 1;
@@ -94,7 +94,7 @@ fn a_record_that_is_no_key_is_listed_as_damaged_and_can_be_deleted() {
     let place = Place::with_svm();
     place.done(&format!("key create --svm vs0 --volume {UUID}"));
     {
-        let store = SledStore::open(&place.dir().join("store"), &SledOptions::default()).unwrap();
+        let store = open_store(&place.dir().join("store"), &StoreOptions::default()).unwrap();
         let entry = store.scan(Table::Keys, &[], None, 1).unwrap().remove(0);
         store.commit(Batch::new().put(Table::Keys, entry.key, *b"no key")).unwrap();
     }

@@ -10,7 +10,7 @@ use claviger::store::faults::{Crash, FaultClock, FaultyStore, Strike};
 use claviger::store::{Batch, Entry, MemoryStore};
 use claviger::{
     AnchorSource, Arena, ArenaOptions, Engine, Key, Key256, KeyMemory, ObjectRef, OnboardMode, OpenKey, Options,
-    Passphrase, Protection, Report, SealingSource, SledOptions, Store, SvmId, SvmName, Table,
+    Passphrase, Protection, Report, SealingSource, Store, StoreKind, StoreOptions, SvmId, SvmName, Table,
 };
 use uuid::Uuid;
 
@@ -51,7 +51,8 @@ pub(crate) fn dir_options() -> Options {
     Options {
         memory: KeyMemory::Shared(arena()),
         sealing: SealingSource::BesideStore,
-        sled: SledOptions { cache_bytes: 4 << 20, reserve_bytes: 0 },
+        store: StoreKind::default(),
+        store_options: StoreOptions { cache_bytes: 4 << 20, reserve_bytes: 0 },
         job_retention: Duration::from_secs(3_600),
         resume_jobs: true,
         ..Options::default()

@@ -10,9 +10,9 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::fault::{Damage, Fault, guarded};
-use super::mark::Mark;
-use crate::{Change, Entry, Expect, Table};
+use crate::local::{Damage, Fault, Mark, guarded};
+use crate::turn::Records;
+use crate::{Change, Entry, Expectation, Replacement, Table};
 
 /// sled divides its log into segments of this size; fixed when a database is made.
 ///
@@ -20,7 +20,7 @@ use crate::{Change, Entry, Expect, Table};
 /// that it writes is a leaf. It divides a leaf of more than 16 records when it next comes by, after one more may have
 /// been added, and 3 more may have come from a neighbour that it merged: 20 records of at most 32 KiB and their keys,
 /// 660 KB of 1 MB. An inner node, with some 320 keys, stays below 90 KB.
-pub(super) const SEGMENT_BYTES: u32 = 4 * 1024 * 1024;
+pub(crate) const SEGMENT_BYTES: u32 = 4 * 1024 * 1024;
 
 /// How far sled's log may run ahead of the last fdatasync, see [`Database::runs_ahead`].
 const MAX_AHEAD: i64 = SEGMENT_BYTES as i64 / 4;
@@ -100,7 +100,7 @@ impl Database {
     }
 
     pub(super) fn get(&self, table: Table, key: &[u8]) -> Result<Option<sled::IVec>, Fault> {
-        guarded(|| self.db.get(whole_key(table, key)))
+        guarded(|| self.db.get(table.whole_key(key)))
     }
 
     pub(super) fn scan(
@@ -110,31 +110,17 @@ impl Database {
         after: Option<&[u8]>,
         limit: usize,
     ) -> Result<Vec<Entry>, Fault> {
-        let prefix = whole_key(table, prefix);
-        let first = match after.map(|after| whole_key(table, after)) {
-            Some(after) if after >= prefix => Bound::Excluded(after),
-            _ => Bound::Included(prefix.clone()),
-        };
+        let first = table.first_of_scan(prefix, after);
         guarded(|| {
             let mut entries = Vec::new();
             // The end is found by looking, which spares computing what comes after the last key with the prefix.
             for record in self.db.range((first, Bound::Unbounded)).take(limit) {
                 let (key, value) = record?;
-                match key.strip_prefix(&[table.number()]) {
-                    Some(within) if key.starts_with(&prefix) => {
-                        entries.push(Entry { key: within.to_vec(), value: value.to_vec() });
-                    }
-                    _ => break,
-                }
+                let Some(key) = table.key_within(&key, prefix) else { break };
+                entries.push(Entry { key: key.to_vec(), value: value.to_vec() });
             }
-            Ok(entries)
+            Ok::<_, sled::Error>(entries)
         })
-    }
-
-    /// Makes the record `value` if it is as expected, and tells whether it was.
-    pub(super) fn replace(&self, table: Table, key: &[u8], expect: &Expect, value: &[u8]) -> Result<bool, Fault> {
-        let swapped = guarded(|| self.db.compare_and_swap(whole_key(table, key), expect.value(), Some(value)))?;
-        Ok(swapped.is_ok())
     }
 
     /// Applies the changes together: after a crash, all of them are there or none.
@@ -150,8 +136,8 @@ impl Database {
             if let [change] = changes {
                 let (table, key) = change.place();
                 let replaced = match change.value() {
-                    Some(value) => self.db.insert(whole_key(table, key), value),
-                    None => self.db.remove(whole_key(table, key)),
+                    Some(value) => self.db.insert(table.whole_key(key), value),
+                    None => self.db.remove(table.whole_key(key)),
                 };
                 return replaced.map(drop);
             }
@@ -159,8 +145,8 @@ impl Database {
             for change in changes {
                 let (table, key) = change.place();
                 match change.value() {
-                    Some(value) => batch.insert(whole_key(table, key), value),
-                    None => batch.remove(whole_key(table, key)),
+                    Some(value) => batch.insert(table.whole_key(key), value),
+                    None => batch.remove(table.whole_key(key)),
                 }
             }
             self.db.apply_batch(batch)
@@ -191,6 +177,19 @@ impl Database {
     }
 }
 
+impl Records for &Database {
+    type Error = Fault;
+
+    fn holds(&mut self, Expectation { table, key, expect }: &Expectation) -> Result<bool, Fault> {
+        Ok(expect.holds(self.get(*table, key)?.as_deref()))
+    }
+
+    fn replace(&mut self, table: Table, Replacement { key, expect, value }: &Replacement) -> Result<bool, Fault> {
+        let swap = || self.db.compare_and_swap(table.whole_key(key), expect.value(), Some(value.as_slice()));
+        Ok(guarded(swap)?.is_ok())
+    }
+}
+
 impl Drop for Database {
     fn drop(&mut self) {
         if let Some(mark) = &self.mark
@@ -213,13 +212,6 @@ impl Database {
 /// dependency is pinned.
 fn position(db: &sled::Db) -> i64 {
     db.context.pagecache.log.stable_offset()
-}
-
-fn whole_key(table: Table, key: &[u8]) -> Vec<u8> {
-    let mut whole = Vec::with_capacity(1 + key.len());
-    whole.push(table.number());
-    whole.extend_from_slice(key);
-    whole
 }
 
 /// A thread that holds a database for two reasons.

@@ -1,28 +1,21 @@
-//! The store on a node's own disk.
+//! The store on sled.
 
 mod database;
-mod fault;
 mod group;
-mod header;
-mod layout;
-mod lock;
-mod mark;
 mod open;
 
 use std::fmt;
-use std::fs::File;
-use std::io;
 use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-
-use tempfile::TempDir;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use self::database::Database;
-use self::fault::{Fault, shared};
-use self::group::{GroupSync, NotDurable, Ticket};
-use self::layout::failed as io_failed;
-use self::lock::Lock;
-use crate::{Batch, Entry, Expectation, OpenError, Operations, Outcome, Replacement, Store, StoreError, Table};
+pub(crate) use self::database::SEGMENT_BYTES;
+use self::group::{GroupSync, Ticket};
+use crate::local::{self, Access, Health, Lock};
+use crate::turn::{Turn, first_unmet};
+use crate::{
+    Batch, Entry, Expectation, OpenError, Operations, Outcome, Replacement, Store, StoreError, StoreOptions, Table,
+};
 
 /// How many records `replace_each` replaces before it lets others have a turn: some 0.3 ms.
 const MAX_TURN: usize = 64;
@@ -81,40 +74,15 @@ pub struct SledStore {
     database: Database,
     /// Gives every change its turn.
     turn: RwLock<()>,
-    /// Also keeps the first failure, after which nothing is read or written.
-    group: GroupSync<Fault>,
-    access: Access,
+    group: GroupSync,
+    health: Health,
 }
 
 /// Says how it is open, and nothing of what is in it.
 impl fmt::Debug for SledStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SledStore").field("access", &self.access).finish_non_exhaustive()
+        f.debug_struct("SledStore").field("access", self.health.access()).finish_non_exhaustive()
     }
-}
-
-/// What a [`SledStore`] is opened with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SledOptions {
-    /// Memory for sled's cache, in bytes: by default 64 MiB; 16 to 64 MiB are typical, and less than 1 MiB counts as
-    /// 1 MiB.
-    pub cache_bytes: u64,
-    /// Bytes of the file system that must stay free, by default 64 MiB. Where fewer are, commits that put something, and
-    /// `replace_each`, are refused with [`StoreError::DiskFull`]; commits that only delete are not.
-    pub reserve_bytes: u64,
-}
-
-impl Default for SledOptions {
-    fn default() -> Self {
-        Self { cache_bytes: 64 * 1024 * 1024, reserve_bytes: 64 * 1024 * 1024 }
-    }
-}
-
-/// Declared behind the database in [`SledStore`], so that the lock is let go, or the copy removed, when that is closed.
-#[derive(Debug)]
-enum Access {
-    ReadWrite { dir: File, reserve_bytes: u64, _lock: Lock },
-    ReadOnly { _copy: TempDir },
 }
 
 impl SledStore {
@@ -123,7 +91,7 @@ impl SledStore {
     ///
     /// # Errors
     /// [`OpenError`], as each of its variants says. [`OpenError::Exists`] where there is a store.
-    pub fn create(dir: &Path, options: &SledOptions) -> Result<Self, OpenError> {
+    pub fn create(dir: &Path, options: &StoreOptions) -> Result<Self, OpenError> {
         let lock = open::create(dir, options.cache_bytes)?;
         Self::open_locked(dir, options, lock)
     }
@@ -132,8 +100,8 @@ impl SledStore {
     ///
     /// # Errors
     /// [`OpenError`], as each of its variants says. [`OpenError::Missing`] where there is no store.
-    pub fn open(dir: &Path, options: &SledOptions) -> Result<Self, OpenError> {
-        let lock = open::lock(dir)?;
+    pub fn open(dir: &Path, options: &StoreOptions) -> Result<Self, OpenError> {
+        let lock = local::lock(dir)?;
         Self::open_locked(dir, options, lock)
     }
 
@@ -143,49 +111,48 @@ impl SledStore {
     ///
     /// # Errors
     /// [`OpenError`], as each of its variants says.
-    pub fn open_copy(dir: &Path, options: &SledOptions) -> Result<Self, OpenError> {
+    pub fn open_copy(dir: &Path, options: &StoreOptions) -> Result<Self, OpenError> {
         let (database, copy) = open::open_copy(dir, options.cache_bytes)?;
-        Ok(Self::new(database, Access::ReadOnly { _copy: copy }))
+        Ok(Self::over(database, Access::ReadOnly { _copy: copy }))
     }
 
-    fn open_locked(dir: &Path, options: &SledOptions, lock: Lock) -> Result<Self, OpenError> {
+    fn open_locked(dir: &Path, options: &StoreOptions, lock: Lock) -> Result<Self, OpenError> {
         let database = open::open(dir, options.cache_bytes, &lock)?;
-        let reserve_bytes = options.reserve_bytes;
-        let dir = File::open(dir).map_err(io_failed("open", dir))?;
-        Ok(Self::new(database, Access::ReadWrite { dir, reserve_bytes, _lock: lock }))
+        Ok(Self::over(database, Access::read_write(dir, options, lock)?))
     }
 
-    fn new(database: Database, access: Access) -> Self {
-        Self { database, turn: RwLock::default(), group: GroupSync::new(), access }
+    fn over(database: Database, access: Access) -> Self {
+        Self { database, turn: RwLock::default(), group: GroupSync::default(), health: Health::new(access) }
     }
 }
 
 impl Store for SledStore {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.unless_failed()?;
-        let record = self.database.get(table, key).map_err(|fault| self.error(fault))?;
+        self.health.may_read()?;
+        let record = self.database.get(table, key).map_err(|fault| self.health.error(fault))?;
         Ok(record.map(|value| value.to_vec()))
     }
 
     fn scan(&self, table: Table, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Entry>, StoreError> {
-        self.unless_failed()?;
+        self.health.may_read()?;
         let _shared = self.shared_turn();
-        self.database.scan(table, prefix, after, limit).map_err(|fault| self.error(fault))
+        self.database.scan(table, prefix, after, limit).map_err(|fault| self.health.error(fault))
     }
 
     fn commit(&self, batch: Batch) -> Result<(), StoreError> {
         let Operations { expectations, changes } = batch.into_operations()?;
-        self.may_write()?;
+        self.health.may_write()?;
         if changes.iter().any(|change| change.value().is_some()) {
-            self.has_room()?;
+            self.health.has_room()?;
         }
         self.keep_up()?;
         let ticket = {
             let _turn = self.own_turn();
-            if let Some(unmet) = self.first_unmet(&expectations)? {
+            let unmet = first_unmet(&mut &self.database, &expectations).map_err(|fault| self.health.error(fault))?;
+            if let Some(unmet) = unmet {
                 return Err(StoreError::Conflict { table: unmet.table, key: unmet.key.clone() });
             }
-            self.database.apply(&changes).map_err(|fault| self.fail(fault))?;
+            self.database.apply(&changes).map_err(|fault| self.health.fail(fault))?;
             self.group.applied()
         };
         self.make_durable(ticket)
@@ -198,10 +165,10 @@ impl Store for SledStore {
         guard: &[Expectation],
     ) -> Result<Vec<Outcome>, StoreError> {
         items.iter().try_for_each(|item| item.fits(table))?;
-        self.may_write()?;
+        self.health.may_write()?;
         let (mut outcomes, mut replaced) = (Vec::with_capacity(items.len()), None);
         while let Some(rest) = items.get(outcomes.len()..).filter(|rest| !rest.is_empty()) {
-            self.has_room()?;
+            self.health.has_room()?;
             self.keep_up()?;
             replaced = self.take_turn(table, rest, guard, &mut outcomes)?.or(replaced);
         }
@@ -222,43 +189,23 @@ impl SledStore {
     ) -> Result<Option<Ticket>, StoreError> {
         let mut replaced = None;
         let _turn = self.own_turn();
-        let mut guarded = self.first_unmet(guard)?.is_none();
-        for Replacement { key, expect, value } in items.iter().take(MAX_TURN) {
-            if !guarded {
-                outcomes.push(Outcome::Refused);
-                continue;
-            }
-            if !self.database.replace(table, key, expect, value).map_err(|fault| self.fail(fault))? {
-                outcomes.push(Outcome::Changed);
-                continue;
-            }
-            outcomes.push(Outcome::Replaced);
-            replaced = Some(self.group.applied());
-            if guard.iter().any(|expectation| expectation.table == table && expectation.key == *key) {
-                guarded = self.first_unmet(guard)?.is_none();
-            }
-            if self.database.runs_ahead() {
-                break;
+        let mut turn = Turn::begin(&self.database, table, guard).map_err(|fault| self.health.error(fault))?;
+        for item in items.iter().take(MAX_TURN) {
+            let outcome = turn.take(item).map_err(|fault| self.health.fail(fault))?;
+            outcomes.push(outcome);
+            if outcome == Outcome::Replaced {
+                replaced = Some(self.group.applied());
+                if self.database.runs_ahead() {
+                    break;
+                }
             }
         }
         Ok(replaced)
     }
 
-    fn first_unmet<'a>(&self, expectations: &'a [Expectation]) -> Result<Option<&'a Expectation>, StoreError> {
-        for expectation in expectations {
-            let current = self.database.get(expectation.table, &expectation.key).map_err(|fault| self.error(fault))?;
-            if !expectation.expect.holds(current.as_deref()) {
-                return Ok(Some(expectation));
-            }
-        }
-        Ok(None)
-    }
-
     fn make_durable(&self, ticket: Ticket) -> Result<(), StoreError> {
-        self.group.make_durable(ticket, || self.database.sync()).map_err(|error| match error {
-            NotDurable::Now(fault) => self.fail(fault),
-            NotDurable::Before(fault) => failed_before(fault),
-        })
+        let synced = self.group.make_durable(ticket, self.health.failure(), || self.database.sync());
+        synced.map_err(|error| self.health.not_durable(error))
     }
 
     /// Syncs if sled's log has run too far ahead of the last sync.
@@ -266,51 +213,6 @@ impl SledStore {
         match self.database.runs_ahead() {
             true => self.make_durable(self.group.applied()),
             false => Ok(()),
-        }
-    }
-
-    fn may_write(&self) -> Result<(), StoreError> {
-        self.unless_failed()?;
-        match self.access {
-            Access::ReadWrite { .. } => Ok(()),
-            Access::ReadOnly { .. } => Err(StoreError::ReadOnly),
-        }
-    }
-
-    fn has_room(&self) -> Result<(), StoreError> {
-        match self.room() {
-            Some((free, reserve)) if free < reserve => Err(StoreError::DiskFull { free, reserve }),
-            _ => Ok(()),
-        }
-    }
-
-    /// Free bytes, and how many must stay free. `None` if it cannot be told.
-    fn room(&self) -> Option<(u64, u64)> {
-        let Access::ReadWrite { dir, reserve_bytes, _lock } = &self.access else { return None };
-        let space = rustix::fs::fstatvfs(dir).ok()?;
-        Some((space.f_bavail.saturating_mul(space.f_frsize), *reserve_bytes))
-    }
-
-    fn unless_failed(&self) -> Result<(), StoreError> {
-        self.group.failure().map_or(Ok(()), |fault| Err(failed_before(fault.clone())))
-    }
-
-    /// Ends all use of the store: a change was begun, and it is not known what has become of it.
-    fn fail(&self, fault: Fault) -> StoreError {
-        let fault = self.group.fail(fault).clone();
-        tracing::error!(error = %fault.clone().cause(), "the store failed in a change and must be reopened");
-        self.error(fault)
-    }
-
-    fn error(&self, fault: Fault) -> StoreError {
-        match fault {
-            Fault::Damaged(cause) => StoreError::Damaged { source: Box::new(cause) },
-            Fault::Io(error) => match (error.kind(), self.room()) {
-                (io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded, Some((free, reserve))) => {
-                    StoreError::DiskFull { free, reserve }
-                }
-                _ => StoreError::Io(Arc::try_unwrap(error).unwrap_or_else(shared)),
-            },
         }
     }
 
@@ -324,13 +226,12 @@ impl SledStore {
     }
 }
 
-fn failed_before(fault: Fault) -> StoreError {
-    StoreError::Failed { source: fault.cause() }
-}
-
 #[cfg(test)]
 mod tests {
     use std::error::Error as _;
+    use std::fs::File;
+
+    use tempfile::TempDir;
 
     use super::*;
     use crate::Expect;
@@ -340,7 +241,7 @@ mod tests {
     /// A store whose every fdatasync fails: the kernel refuses it for a device.
     fn store_that_cannot_sync() -> (SledStore, TempDir) {
         let dir = tempfile::tempdir().unwrap();
-        let mut store = SledStore::create(dir.path(), &SledOptions::default()).unwrap();
+        let mut store = SledStore::create(dir.path(), &StoreOptions::default()).unwrap();
         store.commit(Batch::new().put(TABLE, *b"before", *b"")).unwrap();
         store.database.sync_instead(File::open("/dev/null").unwrap());
         (store, dir)
@@ -404,7 +305,7 @@ mod tests {
     #[test]
     fn debugging_tells_nothing_of_the_records() {
         let dir = tempfile::tempdir().unwrap();
-        let store = SledStore::create(dir.path(), &SledOptions::default()).unwrap();
+        let store = SledStore::create(dir.path(), &StoreOptions::default()).unwrap();
         store.commit(Batch::new().put(TABLE, *b"key", [201, 202, 203])).unwrap();
         let text = format!("{store:?}");
         assert!(text.starts_with("SledStore") && !text.contains("201, 202"), "{text}");

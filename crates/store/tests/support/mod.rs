@@ -6,11 +6,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use claviger_store::{Batch, SledOptions, SledStore, Store, Table};
+use claviger_store::{Batch, SledStore, Store, StoreOptions, Table};
 
 /// Options for small stores.
-pub(crate) fn options() -> SledOptions {
-    SledOptions { cache_bytes: 16 * 1024 * 1024, ..SledOptions::default() }
+pub(crate) fn options() -> StoreOptions {
+    StoreOptions { cache_bytes: 16 * 1024 * 1024, ..StoreOptions::default() }
 }
 
 /// A new store with one record in it, closed again.

@@ -1,4 +1,4 @@
-//! What sled's failures become: it reports some, and panics for others.
+//! What the failures of a database become: it reports some, and panics for others.
 
 use std::error::Error;
 use std::io;
@@ -10,25 +10,25 @@ use crate::OpenError;
 
 /// A failure of the database. It can be told more than once: to who met it, and to all who come after.
 #[derive(Clone, Debug)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     Io(Arc<io::Error>),
     Damaged(Arc<dyn Error + Send + Sync>),
 }
 
-/// What is wrong with a store that is damaged, where it is not sled that says so.
+/// What is wrong with a store that is damaged, where it is not the database that says so.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Damage {
+pub(crate) enum Damage {
     #[error("there is a database, but its header store.json is gone")]
     NoHeader,
-    #[error("there is a header, but the database directory sled is gone")]
+    #[error("there is a header, but the directory of its database is gone")]
     NoDatabase,
     #[error("the header store.json is not JSON")]
     HeaderNotJson(#[source] serde_json::Error),
     #[error("the header store.json is not as it was written")]
     HeaderChanged,
-    #[error("the mark of how far the database's log was durable is gone")]
+    #[error("the mark of how far the database was durable is gone")]
     NoMark,
-    #[error("the mark of how far the database's log was durable is not as it was written")]
+    #[error("the mark of how far the database was durable is not as it was written")]
     MarkChanged,
     #[error(
         "the database's log ends at {end}, though it was durable up to {mark}: it has lost what follows, or is an older one"
@@ -40,33 +40,39 @@ pub(super) enum Damage {
     NoSnapshot,
     #[error("sled found nothing in the database's log and began a new one")]
     BegunAnew,
-    #[error("sled panicked{}", .0.map(|message| format!(": {message}")).unwrap_or_default())]
+    #[error(
+        "the database holds {commits} commits, though {mark} were durable: it has lost what follows, or is an older one"
+    )]
+    CommitsLost { commits: i64, mark: i64 },
+    #[error("the database's file, redb/db, is gone or empty")]
+    NoFile,
+    #[error("the database panicked{}", .0.map(|message| format!(": {message}")).unwrap_or_default())]
     Panicked(Option<&'static str>),
 }
 
-/// Calls sled. Its assertions and `unwrap`s meet what a damaged file holds, so that each call may panic.
+/// Calls a database. Its assertions and `unwrap`s meet what a damaged file holds, so that each call may panic.
 ///
 /// The panic's message reaches the process's panic hook, and thereby standard error if the host has not set one. It is
 /// kept only where it is fixed text: a formatted one may quote records.
 ///
 /// Going on after a panic is safe because a writer's panic ends all use of the database, see
-/// [`SledStore`](super::SledStore), and a reader changes nothing but sled's cache.
-pub(super) fn guarded<T>(call: impl FnOnce() -> sled::Result<T>) -> Result<T, Fault> {
+/// [`Health::fail`](super::Health::fail), and a reader changes nothing but the database's cache.
+pub(crate) fn guarded<T, E: Into<Fault>>(call: impl FnOnce() -> Result<T, E>) -> Result<T, Fault> {
     match catch_unwind(AssertUnwindSafe(call)) {
-        Ok(answer) => Ok(answer?),
+        Ok(answer) => answer.map_err(Into::into),
         Err(payload) => Err(Damage::Panicked(payload.downcast_ref::<&'static str>().copied()).into()),
     }
 }
 
 impl Fault {
-    pub(super) fn cause(self) -> Arc<dyn Error + Send + Sync> {
+    pub(crate) fn cause(self) -> Arc<dyn Error + Send + Sync> {
         match self {
             Self::Io(error) => error,
             Self::Damaged(cause) => cause,
         }
     }
 
-    pub(super) fn on_opening(self, dir: &Path) -> OpenError {
+    pub(crate) fn on_opening(self, dir: &Path) -> OpenError {
         match self {
             Self::Io(error) => OpenError::Io {
                 action: "open the database in",
@@ -79,22 +85,35 @@ impl Fault {
 }
 
 /// An error that others hold too.
-pub(super) fn shared(error: Arc<io::Error>) -> io::Error {
+pub(crate) fn shared(error: Arc<io::Error>) -> io::Error {
     io::Error::new(error.kind(), error)
 }
 
 impl From<sled::Error> for Fault {
     fn from(error: sled::Error) -> Self {
         match error {
-            // A record that lies behind the end of the file, or in a file that is gone.
-            sled::Error::Io(error)
-                if matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::NotFound) =>
-            {
-                Self::Damaged(Arc::new(error))
-            }
-            sled::Error::Io(error) => Self::Io(Arc::new(error)),
+            sled::Error::Io(error) => of_database_io(error),
             error => Self::Damaged(Arc::new(error)),
         }
+    }
+}
+
+impl From<redb::Error> for Fault {
+    fn from(error: redb::Error) -> Self {
+        match error {
+            redb::Error::Io(error) => of_database_io(error),
+            error => Self::Damaged(Arc::new(error)),
+        }
+    }
+}
+
+fn of_database_io(error: io::Error) -> Fault {
+    match error.kind() {
+        // What lies behind the end of the file, or in a file that is gone, or is no database at all.
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::NotFound | io::ErrorKind::InvalidData => {
+            Fault::Damaged(Arc::new(error))
+        }
+        _ => Fault::Io(Arc::new(error)),
     }
 }
 
@@ -117,18 +136,22 @@ mod tests {
     #[test]
     fn a_panic_becomes_damage_and_quotes_no_record() {
         let told = |call: fn() -> sled::Result<()>| guarded(call).unwrap_err().cause().to_string();
-        assert_eq!(told(|| panic!("a fixed text")), "sled panicked: a fixed text");
-        assert_eq!(told(|| panic!("node {:?}", [201, 202])), "sled panicked");
-        assert_eq!(told(|| std::panic::panic_any(7)), "sled panicked");
-        guarded(|| Ok(())).unwrap();
+        assert_eq!(told(|| panic!("a fixed text")), "the database panicked: a fixed text");
+        assert_eq!(told(|| panic!("node {:?}", [201, 202])), "the database panicked");
+        assert_eq!(told(|| std::panic::panic_any(7)), "the database panicked");
+        guarded(|| Ok::<_, redb::Error>(())).unwrap();
     }
 
     #[test]
     fn what_is_not_there_to_be_read_is_damage() {
-        let fault = |kind: io::ErrorKind| Fault::from(sled::Error::Io(kind.into()));
-        assert!(matches!(fault(io::ErrorKind::UnexpectedEof), Fault::Damaged(_)));
-        assert!(matches!(fault(io::ErrorKind::NotFound), Fault::Damaged(_)));
-        assert!(matches!(fault(io::ErrorKind::StorageFull), Fault::Io(_)));
+        for of_database in [|kind| sled::Error::Io(kind).into(), |kind| redb::Error::Io(kind).into()] {
+            let fault = |kind: io::ErrorKind| -> Fault { of_database(kind.into()) };
+            assert!(matches!(fault(io::ErrorKind::UnexpectedEof), Fault::Damaged(_)));
+            assert!(matches!(fault(io::ErrorKind::NotFound), Fault::Damaged(_)));
+            assert!(matches!(fault(io::ErrorKind::InvalidData), Fault::Damaged(_)));
+            assert!(matches!(fault(io::ErrorKind::StorageFull), Fault::Io(_)));
+        }
         assert!(matches!(sled::Error::Corruption { at: None, bt: () }.into(), Fault::Damaged(_)));
+        assert!(matches!(redb::Error::Corrupted(String::new()).into(), Fault::Damaged(_)));
     }
 }

@@ -4,78 +4,85 @@
 //! | --- | --- |
 //! | `lock` | held while the store is open, with the number of the process in it |
 //! | `store.json` | the header |
-//! | `mark` | how far the database's log is known to be durable |
-//! | `sled/` | the database |
+//! | `mark` | how far the database is known to be durable |
+//! | `sled/` or `redb/` | the database; the directory has the name of the store's kind |
 //! | `sled.copy-1/` and so on | the database as it was before an unfinished snapshot was removed from it |
-//! | `sled.new/`, `store.json.new`, `sled.copy.new/` | the same while they are being made |
+//! | `sled.new/`, `redb.new/`, `store.json.new`, `sled.copy.new/` | the same while they are being made |
 //!
-//! A creation makes `mark` and `sled.new`, then `store.json`, and ends by renaming `sled.new` to `sled`, so that wherever it is cut
-//! short, what is there cannot be taken for a store, nor for one that has lost a part.
+//! A creation makes `mark` and, say, `sled.new`, then `store.json`, and ends by renaming `sled.new` to `sled`, so that
+//! wherever it is cut short, what is there cannot be taken for a store, nor for one that has lost a part.
 
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::StoreKind;
 use crate::OpenError;
 
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Layout<'a> {
+pub(crate) struct Layout<'a> {
     dir: &'a Path,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
+pub(crate) enum State {
     /// Nothing, or the remains of an interrupted creation.
     NoStore,
+    /// A header and a database, if the two are of one kind.
     Whole,
     NoHeader,
     NoDatabase,
 }
 
 impl<'a> Layout<'a> {
-    pub(super) fn of(dir: &'a Path) -> Self {
+    pub(crate) fn of(dir: &'a Path) -> Self {
         Self { dir }
     }
 
-    pub(super) fn dir(&self) -> &'a Path {
+    pub(crate) fn dir(&self) -> &'a Path {
         self.dir
     }
 
-    pub(super) fn lock(&self) -> PathBuf {
+    pub(crate) fn lock(&self) -> PathBuf {
         self.dir.join("lock")
     }
 
-    pub(super) fn header(&self) -> PathBuf {
+    pub(crate) fn header(&self) -> PathBuf {
         self.dir.join("store.json")
     }
 
-    pub(super) fn new_header(&self) -> PathBuf {
+    pub(crate) fn new_header(&self) -> PathBuf {
         self.dir.join("store.json.new")
     }
 
-    pub(super) fn mark(&self) -> PathBuf {
+    pub(crate) fn mark(&self) -> PathBuf {
         self.dir.join("mark")
     }
 
-    pub(super) fn database(&self) -> PathBuf {
-        self.dir.join("sled")
+    pub(crate) fn database(&self, kind: StoreKind) -> PathBuf {
+        self.dir.join(kind.name())
     }
 
-    pub(super) fn new_database(&self) -> PathBuf {
-        self.dir.join("sled.new")
+    pub(crate) fn new_database(&self, kind: StoreKind) -> PathBuf {
+        self.dir.join(format!("{kind}.new"))
     }
 
-    pub(super) fn database_copy(&self, number: u32) -> PathBuf {
-        self.dir.join(format!("sled.copy-{number}"))
+    pub(crate) fn database_copy(&self, kind: StoreKind, number: u32) -> PathBuf {
+        self.dir.join(format!("{kind}.copy-{number}"))
     }
 
-    pub(super) fn new_database_copy(&self) -> PathBuf {
-        self.dir.join("sled.copy.new")
+    pub(crate) fn new_database_copy(&self, kind: StoreKind) -> PathBuf {
+        self.dir.join(format!("{kind}.copy.new"))
     }
 
-    pub(super) fn state(&self) -> Result<State, OpenError> {
+    pub(crate) fn state(&self) -> Result<State, OpenError> {
         let exists = |path: PathBuf| path.try_exists().map_err(failed("look for", &path));
-        Ok(match (exists(self.header())?, exists(self.database())?, exists(self.new_database())?) {
+        let (mut database, mut new_database) = (false, false);
+        for kind in StoreKind::ALL {
+            database |= exists(self.database(kind))?;
+            new_database |= exists(self.new_database(kind))?;
+        }
+        Ok(match (exists(self.header())?, database, new_database) {
             (true, true, _) => State::Whole,
             (false, true, _) => State::NoHeader,
             (true, false, false) => State::NoDatabase,
@@ -85,17 +92,17 @@ impl<'a> Layout<'a> {
 }
 
 /// Says what was being done when an I/O error happened.
-pub(super) fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> OpenError {
+pub(crate) fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> OpenError {
     move |source| OpenError::Io { action, path: path.to_owned(), source }
 }
 
 /// Makes the directory's entries durable: what was created, renamed or removed in it.
-pub(super) fn sync_dir(dir: &Path) -> Result<(), OpenError> {
+pub(crate) fn sync_dir(dir: &Path) -> Result<(), OpenError> {
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(failed("sync", dir))
 }
 
 /// Makes everything below `dir` durable.
-pub(super) fn sync_tree(dir: &Path) -> Result<(), OpenError> {
+pub(crate) fn sync_tree(dir: &Path) -> Result<(), OpenError> {
     for entry in entries(dir)? {
         let path = entry.path();
         if is_dir(&entry)? {
@@ -108,7 +115,7 @@ pub(super) fn sync_tree(dir: &Path) -> Result<(), OpenError> {
 }
 
 /// Copies everything below `from` into a new directory `to`, sharing the disk's blocks where the file system can.
-pub(super) fn copy_tree(from: &Path, to: &Path) -> Result<(), OpenError> {
+pub(crate) fn copy_tree(from: &Path, to: &Path) -> Result<(), OpenError> {
     fs::create_dir(to).map_err(failed("create", to))?;
     for entry in entries(from)? {
         let target = to.join(entry.file_name());
@@ -125,8 +132,12 @@ fn is_dir(entry: &fs::DirEntry) -> Result<bool, OpenError> {
     entry.file_type().map(|file_type| file_type.is_dir()).map_err(failed("look at", &entry.path()))
 }
 
+pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), OpenError> {
+    fs::rename(from, to).map_err(failed("rename to", to))
+}
+
 /// Removes a directory and what is in it, or nothing if there is none.
-pub(super) fn remove_tree(dir: &Path) -> Result<(), OpenError> {
+pub(crate) fn remove_tree(dir: &Path) -> Result<(), OpenError> {
     match fs::remove_dir_all(dir) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("remove", dir)(error)),
         _ => Ok(()),
@@ -134,13 +145,13 @@ pub(super) fn remove_tree(dir: &Path) -> Result<(), OpenError> {
 }
 
 /// Removes a file, if there is one.
-pub(super) fn remove_file(file: &Path) -> Result<(), OpenError> {
+pub(crate) fn remove_file(file: &Path) -> Result<(), OpenError> {
     match fs::remove_file(file) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("remove", file)(error)),
         _ => Ok(()),
     }
 }
 
-pub(super) fn entries(dir: &Path) -> Result<Vec<fs::DirEntry>, OpenError> {
+pub(crate) fn entries(dir: &Path) -> Result<Vec<fs::DirEntry>, OpenError> {
     fs::read_dir(dir).and_then(Iterator::collect).map_err(failed("list", dir))
 }

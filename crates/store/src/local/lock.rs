@@ -7,13 +7,13 @@ use std::path::Path;
 
 /// Held until dropped, or until the process ends in whatever way.
 #[derive(Debug)]
-pub(super) struct Lock {
+pub(crate) struct Lock {
     file: File,
     names_us: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
-pub(super) enum LockError {
+pub(crate) enum LockError {
     #[error("the lock is held")]
     Held { pid: Option<u32> },
     #[error(transparent)]
@@ -22,7 +22,7 @@ pub(super) enum LockError {
 
 impl Lock {
     /// The one lock for writing. Makes the file if there is none.
-    pub(super) fn exclusive(path: &Path) -> Result<Self, LockError> {
+    pub(crate) fn exclusive(path: &Path) -> Result<Self, LockError> {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
         let held = file.try_lock();
         let mut lock = Self { file, names_us: false }.unless_held(held)?;
@@ -33,7 +33,7 @@ impl Lock {
     }
 
     /// A lock for reading, which excludes the one for writing. Writes nothing, and needs the file to be there.
-    pub(super) fn shared(path: &Path) -> Result<Self, LockError> {
+    pub(crate) fn shared(path: &Path) -> Result<Self, LockError> {
         let file = File::open(path)?;
         let held = file.try_lock_shared();
         Self { file, names_us: false }.unless_held(held)

@@ -1,8 +1,9 @@
-//! `mark`: how far sled's log is known to be durable.
+//! `mark`: how far the database is known to be durable.
 //!
-//! When sled recovers a log, it takes the first thing that it cannot read near the log's end for a write that a crash
-//! has cut short, and goes on without it and all that follows. The mark tells such a write from one that was
-//! acknowledged: a log that ends before the mark has lost something, or an older one has been put in its place.
+//! When a database recovers, it takes what it cannot read at its newest end for a write that a crash has cut short, and
+//! goes on without. The mark tells such a write from one that was acknowledged: a database that ends before the mark has
+//! lost something, or an older one has been put in its place. What it counts is the database's own affair: sled's is a
+//! position in its log, redb's a number of commits.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -16,13 +17,13 @@ use super::fault::Damage;
 const LEN: usize = 17;
 
 #[derive(Debug)]
-pub(super) struct Mark {
+pub(crate) struct Mark {
     file: File,
     position: AtomicI64,
 }
 
 #[derive(Debug, thiserror::Error)]
-pub(super) enum MarkError {
+pub(crate) enum MarkError {
     #[error(transparent)]
     Damaged(#[from] Damage),
     #[error(transparent)]
@@ -30,19 +31,19 @@ pub(super) enum MarkError {
 }
 
 impl Mark {
-    /// Makes the file, or makes it anew, with a mark that every log reaches.
-    pub(super) fn create(path: &Path) -> io::Result<()> {
+    /// Makes the file, or makes it anew.
+    pub(crate) fn create(path: &Path, position: i64) -> io::Result<()> {
         let file = File::create(path)?;
-        file.write_all_at(&encode(0), 0)?;
+        file.write_all_at(&encode(position), 0)?;
         file.sync_all()
     }
 
-    pub(super) fn open(path: &Path) -> Result<Self, MarkError> {
+    pub(crate) fn open(path: &Path) -> Result<Self, MarkError> {
         let position = AtomicI64::new(Self::read(path)?);
         Ok(Self { file: OpenOptions::new().write(true).open(path)?, position })
     }
 
-    pub(super) fn read(path: &Path) -> Result<i64, MarkError> {
+    pub(crate) fn read(path: &Path) -> Result<i64, MarkError> {
         match std::fs::read(path) {
             Ok(bytes) => Ok(decode(&bytes).ok_or(Damage::MarkChanged)?),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Damage::NoMark.into()),
@@ -50,13 +51,13 @@ impl Mark {
         }
     }
 
-    pub(super) fn position(&self) -> i64 {
+    pub(crate) fn position(&self) -> i64 {
         self.position.load(Ordering::Acquire)
     }
 
-    /// Moves the mark to a position up to which the log is durable. It is overwritten in place: what a disk writes at
+    /// Moves the mark to a position up to which the database is durable. It is overwritten in place: what a disk writes at
     /// once, a sector, is far larger.
-    pub(super) fn set(&self, position: i64) -> io::Result<()> {
+    pub(crate) fn set(&self, position: i64) -> io::Result<()> {
         self.file.write_all_at(&encode(position), 0)?;
         self.file.sync_data()?;
         self.position.store(position, Ordering::Release);
@@ -83,9 +84,9 @@ mod tests {
     fn a_mark_is_what_was_set() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("mark");
-        Mark::create(&path).unwrap();
+        Mark::create(&path, 7).unwrap();
         let mark = Mark::open(&path).unwrap();
-        assert_eq!(mark.position(), 0);
+        assert_eq!(mark.position(), 7);
         for position in [1, 0xABCD_EF01, i64::MAX] {
             mark.set(position).unwrap();
             assert_eq!((mark.position(), Mark::read(&path).unwrap()), (position, position));
