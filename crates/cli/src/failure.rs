@@ -41,6 +41,8 @@ pub(crate) enum Failure {
     Scratch(#[source] io::Error),
     #[error("the result could not be printed")]
     Stdout(#[source] io::Error),
+    #[error("the backup was not taken to its end")]
+    HalfBackup(#[source] io::Error),
     #[error("the passphrase could not be shown on standard error")]
     Unshown(#[source] io::Error),
     #[error("the system's random source failed")]
@@ -89,7 +91,8 @@ impl Failure {
             Self::FileExists { .. } => Exit::Taken,
             Self::File { source, .. } if source.kind() == io::ErrorKind::NotFound => Exit::NotFound,
             Self::File { source, .. } if is_of_another_kind(source) => Exit::Request,
-            Self::File { .. } | Self::Scratch(_) | Self::Stdout(_) | Self::Unshown(_) | Self::Random(_) => Exit::Node,
+            Self::File { .. } | Self::Scratch(_) | Self::Stdout(_) | Self::HalfBackup(_) => Exit::Node,
+            Self::Unshown(_) | Self::Random(_) => Exit::Node,
             Self::Open(error) => exit::of_open(error),
             Self::Store(error) => exit::of_store(error),
             Self::Svm(error) => exit::of_svm(error),
@@ -122,6 +125,7 @@ impl Failure {
             Self::FileExists { .. } => "name a file that does not exist".into(),
             Self::File { .. } | Self::Scratch(_) => "see to the file or its directory, then try again".into(),
             Self::Stdout(_) => "see to what standard output goes to; what was asked may have been done".into(),
+            Self::HalfBackup(_) => "do not keep what there is of it; make the backup again, with --output FILE".into(),
             Self::Unshown(_) => "delete the hierarchy's directory and begin again, with --passphrase-file".into(),
             Self::Open(OpenEngineError::Store(StoreOpenError::Missing { .. })) => {
                 "name the hierarchy's directory with --dir, or make one with `claviger init`".into()
@@ -132,7 +136,10 @@ impl Failure {
             )
             | Self::Records(RecordError::EpochLost) => ACCEPT_ADVICE.into(),
             Self::Open(error) => by_blame(error),
-            Self::Store(_) => "name the directory of a copied hierarchy, which has the directory `store` in it".into(),
+            Self::Store(StoreOpenError::Missing { .. }) => {
+                "name the directory of a copied hierarchy, which has the directory `store` in it".into()
+            }
+            Self::Store(error) => by_blame(error),
             Self::Svm(SvmError::UnknownName { .. }) => "`claviger svm list` shows the SVMs that there are".into(),
             Self::Svm(error) => by_blame(error),
             Self::Key(error) => by_blame(error),

@@ -28,8 +28,17 @@ impl Output {
         self.json
     }
 
-    /// Prints a result.
+    /// Prints a result. Whoever reads it may stop when they have enough: what the command did, and its exit code, stay what
+    /// they are.
     pub(crate) fn result(self, result: &(impl Serialize + Display)) -> Result<(), Failure> {
+        match self.whole_result(result) {
+            Err(Failure::Stdout(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            printed => printed,
+        }
+    }
+
+    /// Prints a result that is worth nothing unless all of it is read.
+    pub(crate) fn whole_result(self, result: &(impl Serialize + Display)) -> Result<(), Failure> {
         let mut out = self.stdout();
         let written = match self.json {
             true => {
@@ -37,11 +46,7 @@ impl Output {
             }
             false => writeln!(out, "{result}"),
         };
-        match written.and_then(|()| out.flush()) {
-            // Whoever read has enough; what the command did, and its exit code, stay what they are.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            written => written.map_err(Failure::Stdout),
-        }
+        written.and_then(|()| out.flush()).map_err(Failure::Stdout)
     }
 
     /// Where a long result is printed bit by bit. To be flushed at its end.

@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Read};
+use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 
 use claviger::{Arena, Passphrase, SecretBytes};
@@ -15,23 +16,28 @@ const ROOM: usize = MAX_LEN + 2;
 const MAX_LEN: usize = 256;
 
 /// Where a passphrase comes from, as the arguments say.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Source {
     /// A file, which may be a named pipe.
     File(PathBuf),
-    /// An open file descriptor of the process.
-    Descriptor(u32),
+    /// What the process was given as an open file descriptor.
+    Descriptor { name: PathBuf, file: File },
     /// The terminal, where there is one.
     Prompt,
 }
 
 impl Source {
-    pub(crate) fn new(file: Option<PathBuf>, descriptor: Option<u32>) -> Self {
-        match (file, descriptor) {
+    /// To be called before the process opens anything: a descriptor that it was not given must not name a file of its own.
+    pub(crate) fn new(file: Option<PathBuf>, descriptor: Option<u32>) -> Result<Self, Failure> {
+        Ok(match (file, descriptor) {
             (Some(file), _) => Self::File(file),
-            (None, Some(descriptor)) => Self::Descriptor(descriptor),
+            (None, Some(descriptor)) => {
+                let name = PathBuf::from(format!("/dev/fd/{descriptor}"));
+                let file = File::open(&name).map_err(unread(&name))?;
+                Self::Descriptor { name, file }
+            }
             (None, None) => Self::Prompt,
-        }
+        })
     }
 
     /// A passphrase that exists; `None` where none was given and nobody can be asked.
@@ -62,17 +68,22 @@ impl Source {
     /// The passphrase of a file or descriptor; `None` where it is to be asked for.
     pub(crate) fn given(&self, arena: &Arena) -> Result<Option<Passphrase>, Failure> {
         match self {
-            Self::File(path) => from_file(arena, path).map(Some),
-            // Opening it again this way reads from where the descriptor stands if it is a pipe, else from the beginning.
-            Self::Descriptor(descriptor) => from_file(arena, Path::new(&format!("/dev/fd/{descriptor}"))).map(Some),
+            Self::File(path) => {
+                let mut file = File::open(path).map_err(unread(path))?;
+                read(arena, &mut file).map_err(unread(path))?.map(Some)
+            }
+            Self::Descriptor { name, file } => {
+                // A file is read from its beginning each time, a pipe from where it stands.
+                let mut again = File::open(format!("/dev/fd/{}", file.as_raw_fd())).map_err(unread(name))?;
+                read(arena, &mut again).map_err(unread(name))?.map(Some)
+            }
             Self::Prompt => Ok(None),
         }
     }
 }
 
-fn from_file(arena: &Arena, path: &Path) -> Result<Passphrase, Failure> {
-    let failed = |source| Failure::File { action: "read the passphrase from", path: path.to_owned(), source };
-    read(arena, &mut File::open(path).map_err(failed)?).map_err(failed)?
+fn unread(path: &Path) -> impl Fn(io::Error) -> Failure {
+    move |source| Failure::File { action: "read the passphrase from", path: path.to_owned(), source }
 }
 
 /// The inner result is about the passphrase, the outer one about the file.

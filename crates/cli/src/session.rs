@@ -23,8 +23,8 @@ pub(crate) struct Session {
 impl Session {
     pub(crate) fn new(common: Common, output: Output) -> Result<Self, Failure> {
         let Common { dir, json: _, passphrase_file, passphrase_fd, danger_accept_rollback } = common;
+        let passphrase = Source::new(passphrase_file, passphrase_fd)?;
         let arena = Arena::new(&ArenaOptions::default())?;
-        let passphrase = Source::new(passphrase_file, passphrase_fd);
         Ok(Self { output, arena, passphrase, dir, danger_accept_rollback })
     }
 

@@ -541,14 +541,7 @@ impl Blame for OpenEngineError {
                 (Fault::Caller, Advice::Correct)
             }
             Self::Unfinished { .. } => (Fault::Caller, Advice::Correct),
-            Self::Store(error) => match error {
-                StoreOpenError::Missing { .. } | StoreOpenError::Exists { .. } | StoreOpenError::OtherKind { .. } => {
-                    (Fault::Caller, Advice::Correct)
-                }
-                StoreOpenError::Locked { .. } => (Fault::Node, Advice::Retry),
-                StoreOpenError::Io { .. } => (Fault::Node, Advice::Retry),
-                _ => (Fault::Data, Advice::Repair),
-            },
+            Self::Store(error) => error.blame(),
             Self::RolledBack { .. } | Self::NotAnchored | Self::Anchor { .. } => (Fault::Data, Advice::Repair),
             Self::NoAnchor => (Fault::Caller, Advice::Correct),
             Self::NoSealingKey | Self::OtherSealingKey | Self::SealingKeyLength(_) => {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 
 use claviger_secret::ArenaError;
-use claviger_store::StoreError;
+use claviger_store::{OpenError as StoreOpenError, StoreError};
 use serde::{Deserialize, Serialize};
 
 use crate::anchor::AnchorError;
@@ -94,7 +94,7 @@ impl Blame for RecordError {
 impl Blame for AnchorError {
     fn blame(&self) -> (Fault, Advice) {
         match self {
-            Self::File { source, .. } if source.kind() == io::ErrorKind::StorageFull => (Fault::Node, Advice::MakeRoom),
+            Self::File { source, .. } if is_full(source) => (Fault::Node, Advice::MakeRoom),
             Self::File { .. } | Self::Other(_) => (Fault::Node, Advice::Retry),
             Self::Damaged { .. } | Self::OtherHierarchy { .. } => (Fault::Data, Advice::Repair),
         }
@@ -112,6 +112,22 @@ impl Blame for StoreError {
             _ => (Fault::Ours, Advice::Report),
         }
     }
+}
+
+impl Blame for StoreOpenError {
+    fn blame(&self) -> (Fault, Advice) {
+        match self {
+            Self::Missing { .. } | Self::Exists { .. } | Self::OtherKind { .. } => (Fault::Caller, Advice::Correct),
+            Self::Io { source, .. } if is_full(source) => (Fault::Node, Advice::MakeRoom),
+            Self::Locked { .. } | Self::Io { .. } => (Fault::Node, Advice::Retry),
+            _ => (Fault::Data, Advice::Repair),
+        }
+    }
+}
+
+/// Whether a file could not be written for want of room.
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 impl Blame for ArenaError {

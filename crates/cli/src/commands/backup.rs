@@ -81,7 +81,10 @@ fn create(session: &Session, output: Option<PathBuf>) -> Result<Exit, Failure> {
             write_new(&file, backup.as_bytes())?;
             session.output.result(&Written { file: file.display().to_string(), bytes: backup.len() })?;
         }
-        None => session.output.result(&Text { backup })?,
+        None => session.output.whole_result(&Text { backup }).map_err(|failure| match failure {
+            Failure::Stdout(source) => Failure::HalfBackup(source),
+            failure => failure,
+        })?,
     }
     Ok(Exit::Done)
 }
@@ -113,7 +116,8 @@ fn sync_dir_of(path: &Path) -> io::Result<()> {
 fn restore(session: &Session, from: &Path, keys_from: Option<&Path>) -> Result<Exit, Failure> {
     let dir = session.dir()?;
     let failed = |source| Failure::File { action: "read", path: from.to_owned(), source };
-    let backup = fs::read_to_string(from).map_err(failed)?;
+    // What is no text any more is a damaged backup, and no matter of the file.
+    let backup = String::from_utf8_lossy(&fs::read(from).map_err(failed)?).into_owned();
     // What is wrong with the copy shows before anything is made.
     let open_copy = |dir: &Path| open_store_copy(&dir.join(STORE_DIR), &StoreOptions::default());
     let keys = keys_from.map(open_copy).transpose()?;

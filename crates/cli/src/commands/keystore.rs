@@ -57,25 +57,29 @@ impl fmt::Display for Done {
 }
 
 pub(crate) fn run(session: &Session, command: KeystoreCommand) -> Result<Exit, Failure> {
-    let engine = session.open()?;
     match command {
         KeystoreCommand::Create(KeystoreCreateCommand::Onboard { common_criteria }) => {
+            let engine = session.open()?;
             let mode = if common_criteria { OnboardMode::CommonCriteria } else { OnboardMode::Unattended };
             let passphrase = session.passphrase.new_one(&session.arena)?;
             let keystore = engine.create_onboard(mode, &passphrase)?;
             session.output.result(&KeystoreView::of(&keystore))?;
         }
         KeystoreCommand::Show => {
+            let engine = session.open()?;
             let keystore = engine.keystore().ok_or(Failure::NoKeystore)?;
             session.output.result(&KeystoreView::of(&keystore))?;
         }
         KeystoreCommand::Passphrase { new_passphrase_file, new_passphrase_fd } => {
+            let new = Source::new(new_passphrase_file, new_passphrase_fd)?;
+            let engine = session.open()?;
             let existing = session.existing_passphrase()?;
-            let new = Source::new(new_passphrase_file, new_passphrase_fd).new_one(&session.arena)?;
+            let new = new.new_one(&session.arena)?;
             engine.change_passphrase(&existing, &new)?;
             session.output.result(&Done { done: "passphrase changed; make a new backup" })?;
         }
         KeystoreCommand::Unlock => {
+            let engine = session.open()?;
             engine.unlock(&session.existing_passphrase()?)?;
             session.output.result(&Done { done: "the passphrase opens the keystore" })?;
         }

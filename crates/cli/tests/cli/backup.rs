@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::json;
 
-use crate::support::{Place, copy, files, stderr, stdout};
+use crate::support::{Place, closed_pipe, copy, files, stderr, stdout};
 
 /// A hierarchy with 20 keys, a copy of its directory, and a backup.
 fn backed_up() -> Place {
@@ -65,6 +65,9 @@ fn what_is_wrong_is_told_before_anything_is_made() {
     let middle = backup.len() / 2;
     let other = if backup.as_bytes()[middle] == b'A' { "B" } else { "A" };
     place.write("damaged", &format!("{}{other}{}", &backup[..middle], &backup[middle + 1..]));
+    let mut not_ascii = backup.clone().into_bytes();
+    not_ascii[middle] |= 0x80;
+    fs::write(place.path("not-ascii"), not_ascii).unwrap();
     place.write("empty", "");
     for (args, exit) in [
         ("--from backup --passphrase-file other", 5),
@@ -72,6 +75,7 @@ fn what_is_wrong_is_told_before_anything_is_made() {
         ("--from missing --passphrase-file p", 3),
         ("--from empty --passphrase-file p", 2),
         ("--from damaged --passphrase-file p", 6),
+        ("--from not-ascii --passphrase-file p", 2),
         ("--from backup --keys-from empty-dir --passphrase-file p", 3),
     ] {
         let output = restore(&place, args);
@@ -91,4 +95,15 @@ fn a_backup_goes_to_standard_output_where_no_file_is_named() {
     let output = restore(&place, "--from printed --passphrase-file p");
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     assert!(place.json("backup create --output new-backup")["bytes"].as_u64().unwrap() > 500);
+}
+
+/// Half a backup is none.
+#[test]
+fn a_backup_that_nobody_reads_is_a_failure() {
+    let place = backed_up();
+    let mut create = std::process::Command::new(env!("CARGO_BIN_EXE_claviger"));
+    create.args(["backup", "create", "--dir"]).arg(place.dir()).stdout(closed_pipe());
+    let output = create.output().unwrap();
+    assert_eq!(output.status.code(), Some(7));
+    assert!(stderr(&output).contains("--output"), "{}", stderr(&output));
 }

@@ -45,6 +45,22 @@ fn the_passphrase_is_never_printed() {
     }
 }
 
+/// A descriptor that was not given does not name a file that claviger itself opens.
+#[test]
+fn a_descriptor_that_was_not_given_is_refused() {
+    let place = Place::with_svm();
+    for descriptor in 3..10 {
+        for args in ["unlock --passphrase-fd", "passphrase --passphrase-file p --new-passphrase-fd"] {
+            let closed = "3<&- 4<&- 5<&- 6<&- 7<&- 8<&- 9<&-";
+            let claviger = env!("CARGO_BIN_EXE_claviger");
+            let script = format!("exec {claviger} keystore {args} {descriptor} --dir h {closed}");
+            let mut shell = std::process::Command::new("sh");
+            let output = shell.arg("-c").arg(&script).current_dir(place.path("")).output().unwrap();
+            assert_eq!(output.status.code(), Some(3), "{script}: {}", stderr(&output));
+        }
+    }
+}
+
 #[test]
 fn a_new_passphrase_is_checked_in_order_and_the_old_one_stays_until_it_is_right() {
     let place = Place::with_svm();
