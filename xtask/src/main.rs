@@ -3,6 +3,7 @@
 // A terminal is what this program is for.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod attack;
 mod steps;
 mod tools;
 mod tree;
@@ -17,7 +18,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 
 use crate::steps::{Outcome, STEPS, Step};
-use crate::workspace::{Workspace, run};
+use crate::workspace::Workspace;
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
@@ -78,12 +79,8 @@ enum Command {
     },
 }
 
-/// Runs one of the attacks, which are a program of their own, optimised as the product is.
 fn attack(name: &str, args: &[OsString]) -> Result<()> {
-    let workspace = Workspace::of_this_build()?;
-    let words =
-        ["run", "--release", "--quiet", "--locked", "--package", "claviger-tests", "--bin", "attacks", "--", name];
-    run(workspace.cargo(words).args(args))
+    attack::run_attack(&Workspace::of_this_build()?, name, args)
 }
 
 fn step_parser() -> impl TypedValueParser<Value = &'static Step> {

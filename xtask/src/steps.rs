@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
+use crate::attack::run_attack;
 use crate::workspace::{Workspace, run, stdout_of};
 use crate::{tools, tree};
 
@@ -38,6 +39,9 @@ pub(crate) const STEPS: &[Step] = &[
     Step { name: "fuzz", about: "fuzz targets are formatted and compile", run: fuzz },
     Step { name: "bench", about: "benchmarks compile", run: bench },
     Step { name: "quickstart", about: "the release binary makes, rekeys and verifies keys", run: quickstart },
+    Step { name: "crash", about: "a process under load is killed, over and over", run: crash },
+    Step { name: "powerloss", about: "the power is cut below both stores", run: powerloss },
+    Step { name: "leaks", about: "no key in memory, core dumps or output", run: leaks },
 ];
 
 fn fmt(workspace: &Workspace) -> Result<Outcome> {
@@ -211,6 +215,24 @@ fn packages(metadata: &Value) -> Result<&Vec<Value>> {
 
 fn name_of(package: &Value) -> Result<&str> {
     package["name"].as_str().context("`cargo metadata` has a package without a name")
+}
+
+/// The short forms: the long ones are commands of their own.
+const SHORT: &[&str] = &[];
+
+fn crash(workspace: &Workspace) -> Result<Outcome> {
+    run_attack(workspace, "crash", SHORT)?;
+    Ok(Outcome::Passed)
+}
+
+fn powerloss(workspace: &Workspace) -> Result<Outcome> {
+    run_attack(workspace, "powerloss", SHORT)?;
+    Ok(Outcome::Passed)
+}
+
+fn leaks(workspace: &Workspace) -> Result<Outcome> {
+    run_attack(workspace, "leaks", SHORT)?;
+    Ok(Outcome::Passed)
 }
 
 #[cfg(test)]
