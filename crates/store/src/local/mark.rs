@@ -65,6 +65,14 @@ impl Mark {
     }
 }
 
+#[cfg(test)]
+impl Mark {
+    /// One that cannot be made durable: the kernel refuses it for a device.
+    pub(crate) fn that_fails() -> Self {
+        Self { file: OpenOptions::new().write(true).open("/dev/null").unwrap(), position: AtomicI64::new(0) }
+    }
+}
+
 fn encode(position: i64) -> Vec<u8> {
     format!("{position:016x}\n").into_bytes()
 }

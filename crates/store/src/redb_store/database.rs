@@ -4,7 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::ops::Bound;
 use std::path::Path;
 
-use redb::{Durability, ReadableDatabase as _, ReadableTable as _, TableDefinition, TableError};
+use redb::{Durability, ReadableDatabase as _, ReadableTable as _, StorageBackend, TableDefinition, TableError};
 
 use super::file::CheckedFile;
 use crate::local::{Damage, Fault, Mark, guarded};
@@ -31,12 +31,8 @@ impl Database {
     /// Makes a database in `dir`, which must not be there, closes it, and returns how many commits it holds.
     pub(super) fn create(dir: &Path, cache_bytes: u64) -> Result<i64, Fault> {
         fs::create_dir(dir)?;
-        let database = Self::over(dir, true, cache_bytes)?;
-        let ((), commits) = database.transact(|records| {
-            records.changed = true;
-            Ok(())
-        })?;
-        Ok(commits.unwrap_or_default())
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(dir.join(FILE))?;
+        Self::over(CheckedFile::new(file), cache_bytes)?.begin()
     }
 
     /// Opens the database in `dir`, of which every page is read and compared with its checksum. It must hold as many
@@ -45,7 +41,8 @@ impl Database {
         if !fs::metadata(dir.join(FILE)).is_ok_and(|file| file.is_file() && file.len() > 0) {
             return Err(Damage::NoFile.into());
         }
-        let database = Self::over(dir, false, cache_bytes)?;
+        let file = OpenOptions::new().read(true).write(true).open(dir.join(FILE))?;
+        let database = Self::over(CheckedFile::new(file), cache_bytes)?;
         let commits = database.commits()?;
         if commits < mark {
             return Err(Damage::CommitsLost { commits, mark }.into());
@@ -53,17 +50,25 @@ impl Database {
         Ok(database)
     }
 
-    /// redb makes a database where the file is empty.
-    fn over(dir: &Path, new: bool, cache_bytes: u64) -> Result<Self, Fault> {
-        let file = OpenOptions::new().read(true).write(true).create_new(new).open(dir.join(FILE))?;
+    /// redb makes a database where there is nothing yet.
+    fn over(backend: impl StorageBackend, cache_bytes: u64) -> Result<Self, Fault> {
         let db = guarded(|| {
             redb::Builder::new()
                 .set_cache_size(usize::try_from(cache_bytes).unwrap_or(usize::MAX))
                 .set_check_integrity_on_open(true)
-                .create_with_backend(CheckedFile::new(file))
+                .create_with_backend(backend)
                 .map_err(redb::Error::from)
         })?;
         Ok(Self { db: Some(db), mark: None })
+    }
+
+    /// Makes the tables, and returns how many commits there are then: one.
+    fn begin(&self) -> Result<i64, Fault> {
+        let ((), commits) = self.transact(|records| {
+            records.changed = true;
+            Ok(())
+        })?;
+        Ok(commits.unwrap_or_default())
     }
 
     /// Has the mark follow the commits from now on, beginning with those that are there.
@@ -155,6 +160,21 @@ impl Database {
     }
 }
 
+#[cfg(test)]
+impl Database {
+    /// A new database in a file that is not its own.
+    pub(super) fn in_file(backend: impl StorageBackend) -> Self {
+        let database = Self::over(backend, 0).unwrap();
+        database.begin().unwrap();
+        database
+    }
+
+    /// Has another mark follow the commits.
+    pub(super) fn mark_in(&mut self, mark: Mark) {
+        self.mark = Some(mark);
+    }
+}
+
 impl Drop for Database {
     fn drop(&mut self) {
         if let Some(db) = self.db.take()
@@ -205,5 +225,129 @@ impl turn::Records for &mut Records<'_> {
             self.changed = true;
         }
         Ok(as_expected)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use redb::backends::InMemoryBackend;
+
+    use super::*;
+
+    /// A file in memory that notes what is written to it, from one sync to the next.
+    #[derive(Clone, Debug, Default)]
+    struct Recorded(Arc<Mutex<Recording>>);
+
+    #[derive(Debug, Default)]
+    struct Recording {
+        now: Vec<u8>,
+        since_sync: Vec<Write>,
+        before: Vec<Vec<Write>>,
+    }
+
+    #[derive(Clone, Debug)]
+    enum Write {
+        At(usize, Vec<u8>),
+        Len(usize),
+    }
+
+    fn apply<'a>(file: &mut Vec<u8>, writes: impl IntoIterator<Item = &'a Write>) {
+        for write in writes {
+            match write {
+                Write::Len(len) => file.resize(*len, 0),
+                Write::At(offset, bytes) => {
+                    if file.len() < offset + bytes.len() {
+                        file.resize(offset + bytes.len(), 0);
+                    }
+                    file[*offset..offset + bytes.len()].copy_from_slice(bytes);
+                }
+            }
+        }
+    }
+
+    impl Recorded {
+        fn write(&self, write: Write) {
+            let mut recording = self.0.lock().unwrap();
+            apply(&mut recording.now, [&write]);
+            recording.since_sync.push(write);
+        }
+    }
+
+    impl StorageBackend for Recorded {
+        fn len(&self) -> std::io::Result<u64> {
+            Ok(u64::try_from(self.0.lock().unwrap().now.len()).unwrap())
+        }
+
+        fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
+            let offset = usize::try_from(offset).unwrap();
+            out.copy_from_slice(&self.0.lock().unwrap().now[offset..offset + out.len()]);
+            Ok(())
+        }
+
+        fn set_len(&self, len: u64) -> std::io::Result<()> {
+            self.write(Write::Len(usize::try_from(len).unwrap()));
+            Ok(())
+        }
+
+        fn sync_data(&self) -> std::io::Result<()> {
+            let mut recording = self.0.lock().unwrap();
+            let synced = std::mem::take(&mut recording.since_sync);
+            recording.before.push(synced);
+            Ok(())
+        }
+
+        fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
+            self.write(Write::At(usize::try_from(offset).unwrap(), data.to_vec()));
+            Ok(())
+        }
+    }
+
+    fn put_all(database: &Database, version: u8) {
+        let change = |number: u8| Change::Put { table: Table::Keys, key: vec![number; 100], value: vec![version; 900] };
+        database.write(|records| records.apply(&(0..100).map(change).collect::<Vec<_>>())).unwrap();
+    }
+
+    /// Whatever of the writes of a transaction reaches the disk before a power cut: each of its first so many, and all but
+    /// one of them, of those since the last sync.
+    #[test]
+    fn a_transaction_survives_a_power_cut_as_a_whole_or_not_at_all() {
+        let disk = Recorded::default();
+        let database = Database::in_file(disk.clone());
+        put_all(&database, 1);
+        let mut synced = Vec::new();
+        apply(&mut synced, std::mem::take(&mut disk.0.lock().unwrap().before).iter().flatten());
+        put_all(&database, 2);
+        let commits = database.commits().unwrap();
+        let writes = std::mem::take(&mut disk.0.lock().unwrap().before);
+        assert!(writes.iter().map(Vec::len).sum::<usize>() > 30, "{writes:?}");
+
+        let mut found = [0, 0];
+        let mut cut = |synced: &[u8], writes: Vec<&Write>| {
+            let mut file = synced.to_vec();
+            apply(&mut file, writes);
+            let backend = InMemoryBackend::new();
+            backend.set_len(u64::try_from(file.len()).unwrap()).unwrap();
+            StorageBackend::write(&backend, 0, &file).unwrap();
+            let database = Database::over(backend, 0).unwrap();
+            let records = database.scan(Table::Keys, b"", None, usize::MAX).unwrap();
+            let version = records[0].value[0];
+            assert!(records.len() == 100 && records.iter().all(|record| record.value == vec![version; 900]));
+            // The count tells the one from the other, and with it the mark.
+            assert_eq!(database.commits().unwrap(), commits - i64::from(version == 1));
+            found[usize::from(version) - 1] += 1;
+            version
+        };
+        for since_sync in &writes {
+            for number in 0..=since_sync.len() {
+                cut(&synced, since_sync[..number].iter().collect());
+                let others = since_sync.iter().enumerate().filter(|(other, _)| *other != number);
+                cut(&synced, others.map(|(_, write)| write).collect());
+            }
+            apply(&mut synced, since_sync);
+        }
+        assert_eq!(cut(&synced, Vec::new()), 2);
+        assert!(found[0] > 30 && found[1] > 0, "{found:?}");
     }
 }

@@ -30,32 +30,27 @@ impl CheckedFile {
         Self { file, sums: RwLock::default() }
     }
 
-    /// Puts zeroes in the place of each block that is not what it was: no page of redb begins with a zero, so that it
-    /// takes them for damage each time, and reads what does not need them. An error, it would never forget.
-    fn check(&self, offset: u64, bytes: &mut [u8]) {
-        let mut changed = Vec::new();
-        {
+    /// Makes zeroes of a page of which a block is not what it was: no page of redb begins with a zero, so that redb takes
+    /// them for damage each time, and reads what does not need them. An error, it would never forget.
+    fn check(&self, offset: u64, page: &mut [u8]) {
+        let mut known = true;
+        let changed = {
             let sums = self.sums.read().unwrap_or_else(PoisonError::into_inner);
-            let mut unknown = false;
-            for (block, bytes) in blocks(offset, bytes) {
-                match sums.get(block).copied().flatten() {
-                    Some(sum) if sum != crc32fast::hash(bytes) => changed.push(block),
-                    Some(_) => {}
-                    None => unknown = true,
+            blocks(offset, page).find_map(|(block, bytes)| match sums.get(block).copied().flatten() {
+                Some(sum) => (sum != crc32fast::hash(bytes)).then_some(block),
+                None => {
+                    known = false;
+                    None
                 }
+            })
+        };
+        match changed {
+            Some(block) => {
+                tracing::error!(block, "a block of the database's file is not what it was");
+                page.fill(0);
             }
-            if !unknown && changed.is_empty() {
-                return;
-            }
-        }
-        for (block, bytes) in bytes.chunks_exact_mut(BLOCK).enumerate() {
-            if changed.contains(&(first_block(offset) + block)) {
-                tracing::error!(block = first_block(offset) + block, "the database's file is damaged in this block");
-                bytes.fill(0);
-            }
-        }
-        if changed.is_empty() {
-            self.note(offset, bytes);
+            None if known => {}
+            None => self.note(offset, page),
         }
     }
 
@@ -141,19 +136,32 @@ mod tests {
     }
 
     #[test]
-    fn a_block_that_changed_is_read_as_zeroes_and_the_others_as_they_are() {
+    fn a_page_that_changed_is_read_as_zeroes_and_the_others_as_they_are() {
         let (checked, file) = file_of(PAGES);
         file.write_all_at(&[8], at(1) + 100).unwrap();
         for _ in 0..2 {
-            let mut read = vec![0; PAGES * BLOCK];
-            checked.read(0, &mut read).unwrap();
-            let expected: Vec<u8> = [7, 0, 7].iter().flat_map(|byte| [*byte; BLOCK]).collect();
-            assert!(read == expected);
+            for (block, blocks, expected) in [(0, 1, 7), (1, 1, 0), (2, 1, 7), (0, 2, 0), (1, 2, 0)] {
+                let mut read = vec![1; blocks * BLOCK];
+                checked.read(at(block), &mut read).unwrap();
+                assert!(read.iter().all(|byte| *byte == expected), "{blocks} from {block}");
+            }
         }
         checked.write(at(1), &[9; BLOCK]).unwrap();
         let mut read = [0; BLOCK];
         checked.read(at(1), &mut read).unwrap();
         assert_eq!(read, [9; BLOCK]);
+    }
+
+    #[test]
+    fn a_page_is_noted_of_which_a_block_is_not_known() {
+        let (_, file) = file_of(PAGES);
+        let checked = CheckedFile::new(file.try_clone().unwrap());
+        checked.write(at(1), &[6; BLOCK]).unwrap();
+        let mut read = vec![0; PAGES * BLOCK];
+        checked.read(0, &mut read).unwrap();
+        file.write_all_at(&[8], at(2)).unwrap();
+        checked.read(0, &mut read).unwrap();
+        assert!(read.iter().all(|byte| *byte == 0));
     }
 
     #[test]

@@ -205,3 +205,148 @@ fn commit_all(records: &mut Records<'_>, batches: &[Operations]) -> Result<Vec<C
         };
     batches.iter().map(commit).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+    use std::io;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use redb::StorageBackend;
+    use redb::backends::InMemoryBackend;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::Expect;
+    use crate::local::Mark;
+
+    const TABLE: Table = Table::Keys;
+
+    /// A file that works until it is told to fail.
+    #[derive(Debug)]
+    struct Failing {
+        file: InMemoryBackend,
+        fails: Arc<AtomicBool>,
+        /// Whether it is the sync that fails, or the write.
+        in_sync: bool,
+    }
+
+    impl Failing {
+        fn unless_failing(&self, in_sync: bool) -> io::Result<()> {
+            match self.fails.load(Ordering::SeqCst) && in_sync == self.in_sync {
+                true => Err(io::Error::other("Invalid argument")),
+                false => Ok(()),
+            }
+        }
+    }
+
+    impl StorageBackend for Failing {
+        fn len(&self) -> io::Result<u64> {
+            self.file.len()
+        }
+
+        fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+            self.file.read(offset, out)
+        }
+
+        fn set_len(&self, len: u64) -> io::Result<()> {
+            self.file.set_len(len)
+        }
+
+        fn sync_data(&self) -> io::Result<()> {
+            self.unless_failing(true)
+        }
+
+        fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+            self.unless_failing(false)?;
+            self.file.write(offset, data)
+        }
+    }
+
+    /// A store whose writes all fail, in each way in which they may.
+    fn stores_that_cannot_write() -> Vec<(RedbStore, TempDir)> {
+        [Some(true), Some(false), None].into_iter().map(store_that_cannot).collect()
+    }
+
+    /// Sync or else write its file; or else note in the mark that a commit is durable.
+    fn store_that_cannot(sync: Option<bool>) -> (RedbStore, TempDir) {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = RedbStore::create(dir.path(), &StoreOptions::default()).unwrap();
+        let fails = Arc::new(AtomicBool::new(false));
+        let file = Failing { file: InMemoryBackend::new(), fails: fails.clone(), in_sync: sync == Some(true) };
+        store.database = Database::in_file(file);
+        store.commit(Batch::new().put(TABLE, *b"before", *b"")).unwrap();
+        match sync {
+            Some(_) => fails.store(true, Ordering::SeqCst),
+            None => store.database.mark_in(Mark::that_fails()),
+        }
+        (store, dir)
+    }
+
+    fn failed(store: &RedbStore) {
+        let answers = [
+            store.get(TABLE, b"before").map(drop),
+            store.scan(TABLE, b"", None, 1).map(drop),
+            store.commit(Batch::new().put(TABLE, *b"after", *b"")),
+            store.commit(Batch::new()),
+            store.replace_each(TABLE, &[], &[]).map(drop),
+        ];
+        for answer in answers {
+            let error = answer.unwrap_err();
+            assert!(matches!(error, StoreError::Failed { .. }), "{error:?}");
+            assert!(error.source().unwrap().to_string().contains("Invalid argument"), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_acknowledged_unless_it_is_written_synced_and_marked() {
+        let put = || Batch::new().put(TABLE, *b"a", *b"1");
+        let replacement = Replacement { key: b"a".to_vec(), expect: Expect::Absent, value: b"1".to_vec() };
+        type Write<'a> = &'a dyn Fn(&RedbStore) -> Result<(), StoreError>;
+        let writes: [Write<'_>; 4] = [
+            &|store| store.commit(put()),
+            &|store| store.commit(put().expect(TABLE, *b"a", Expect::Absent)),
+            &|store| store.commit(Batch::new().delete(TABLE, *b"before")),
+            &|store| store.replace_each(TABLE, std::slice::from_ref(&replacement), &[]).map(drop),
+        ];
+        for write in writes {
+            for (store, _dir) in stores_that_cannot_write() {
+                let error = write(&store).unwrap_err();
+                assert!(matches!(error, StoreError::Io(_)), "{error:?}");
+                failed(&store);
+            }
+        }
+    }
+
+    #[test]
+    fn a_conflict_is_no_failure() {
+        for (store, _dir) in stores_that_cannot_write() {
+            let conflict = Batch::new().put(TABLE, *b"a", *b"").expect(TABLE, *b"before", Expect::Absent);
+            assert!(matches!(store.commit(conflict), Err(StoreError::Conflict { .. })));
+            assert_eq!(store.get(TABLE, b"before").unwrap().unwrap(), b"");
+        }
+    }
+
+    #[test]
+    fn of_many_commits_none_is_acknowledged_where_the_writing_fails() {
+        for (store, _dir) in stores_that_cannot_write() {
+            std::thread::scope(|scope| {
+                for number in 0..8 {
+                    let store = &store;
+                    scope.spawn(move || store.commit(Batch::new().put(TABLE, [number], [])).unwrap_err());
+                }
+            });
+            failed(&store);
+        }
+    }
+
+    #[test]
+    fn debugging_tells_nothing_of_the_records() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = RedbStore::create(dir.path(), &StoreOptions::default()).unwrap();
+        store.commit(Batch::new().put(TABLE, *b"key", [201, 202, 203])).unwrap();
+        let text = format!("{store:?}");
+        assert!(text.starts_with("RedbStore") && !text.contains("201, 202"), "{text}");
+    }
+}

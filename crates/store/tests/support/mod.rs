@@ -1,4 +1,4 @@
-//! What the tests of the store on disk share.
+//! What the tests of the stores on disk share.
 // Each test file uses some of it.
 #![allow(dead_code)]
 
@@ -6,7 +6,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use claviger_store::{Batch, SledStore, Store, StoreOptions, Table};
+use claviger_store::{Batch, OpenError, Store, StoreKind, StoreOptions, Table, open_store, open_store_copy};
+
+/// Makes of each function a test for each kind of store.
+macro_rules! of_each_kind {
+    ($($test:ident,)*) => {
+        mod sled {
+            $(#[test] fn $test() { super::$test(claviger_store::StoreKind::Sled); })*
+        }
+        mod redb {
+            $(#[test] fn $test() { super::$test(claviger_store::StoreKind::Redb); })*
+        }
+    };
+}
+pub(crate) use of_each_kind;
 
 /// Options for small stores.
 pub(crate) fn options() -> StoreOptions {
@@ -14,12 +27,30 @@ pub(crate) fn options() -> StoreOptions {
 }
 
 /// A new store with one record in it, closed again.
-pub(crate) fn create(dir: &Path) {
-    let store = SledStore::create(dir, &options()).unwrap();
+pub(crate) fn create(kind: StoreKind, dir: &Path) {
+    let store = kind.create(dir, &options()).unwrap();
     store.commit(Batch::new().put(Table::Svms, *b"vs0", *b"here")).unwrap();
 }
 
-pub(crate) fn assert_whole(store: &SledStore) {
+pub(crate) fn open(dir: &Path) -> Result<Box<dyn Store>, OpenError> {
+    open_store(dir, &options())
+}
+
+pub(crate) fn open_copy(dir: &Path) -> Result<Box<dyn Store>, OpenError> {
+    open_store_copy(dir, &options())
+}
+
+/// What a store's creation or opening failed with.
+pub(crate) fn refused(opened: Result<Box<dyn Store>, OpenError>) -> OpenError {
+    opened.map(drop).unwrap_err()
+}
+
+/// The database's one large file, below the store's directory.
+pub(crate) fn database_file(kind: StoreKind) -> PathBuf {
+    Path::new(kind.name()).join("db")
+}
+
+pub(crate) fn assert_whole(store: &dyn Store) {
     assert_eq!(store.get(Table::Svms, b"vs0").unwrap().unwrap(), b"here");
 }
 

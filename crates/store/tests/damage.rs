@@ -1,4 +1,4 @@
-//! The store on disk when its files are damaged: it says so, and neither panics nor makes things up.
+//! The stores on disk when their files are damaged: they say so, and neither panic nor make things up.
 // As in every test; clippy only knows functions that are marked as one.
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
@@ -9,8 +9,14 @@ use std::fs;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use claviger_store::{Batch, Entry, OpenError, SledStore, Store, StoreError, Table};
-use support::{copy, options};
+use claviger_store::{Batch, Entry, OpenError, Store, StoreError, StoreKind, StoreOptions, Table, open_store};
+use support::{copy, database_file, open, options};
+
+support::of_each_kind! {
+    damage_to_a_small_store_is_noticed_when_it_is_opened,
+    damage_to_a_large_store_invents_nothing,
+    damage_from_before_the_last_opening_is_noticed_when_it_is_read,
+}
 
 const RECORDS: u16 = 300;
 const VERSIONS: u8 = 3;
@@ -27,7 +33,7 @@ fn value(number: u16, version: u8, len: usize) -> Vec<u8> {
     [&key(number)[..], &vec![version; len]].concat()
 }
 
-fn put_all(store: &SledStore, version: u8, len: usize) {
+fn put_all(store: &dyn Store, version: u8, len: usize) {
     for numbers in (0..RECORDS).collect::<Vec<_>>().chunks(100) {
         let put = |batch: Batch, number: &u16| batch.put(Table::Keys, key(*number), value(*number, version, len));
         store.commit(numbers.iter().fold(Batch::new(), put)).unwrap();
@@ -35,9 +41,9 @@ fn put_all(store: &SledStore, version: u8, len: usize) {
 }
 
 /// A store that was closed in good order, and whose records have been written three times since it was opened.
-fn written(dir: &Path, len: usize) {
-    let store = SledStore::create(dir, &options()).unwrap();
-    (0..VERSIONS).for_each(|version| put_all(&store, version, len));
+fn written(kind: StoreKind, dir: &Path, len: usize) {
+    let store = kind.create(dir, &options()).unwrap();
+    (0..VERSIONS).for_each(|version| put_all(&*store, version, len));
 }
 
 /// What opening and using a damaged store came to.
@@ -50,7 +56,7 @@ enum Use {
 }
 
 fn try_to_use(dir: &Path, len: usize) -> Use {
-    let store = match SledStore::open(dir, &options()) {
+    let store = match open(dir) {
         Ok(store) => store,
         Err(OpenError::Damaged { .. } | OpenError::UnknownFormat { .. }) => return Use::DoesNotOpen,
         Err(error) => panic!("{error:?}"),
@@ -75,7 +81,7 @@ fn try_to_use(dir: &Path, len: usize) -> Use {
         Err(StoreError::Damaged { .. }) => {}
         Err(error) => panic!("{error:?}"),
     }
-    for number in (0..RECORDS).step_by(10) {
+    for number in (0..RECORDS).step_by(60) {
         let new = value(number, 0, len);
         match store.commit(Batch::new().put(Table::Keys, key(number), new.clone())) {
             Ok(()) => assert_eq!(store.get(Table::Keys, &key(number)).unwrap().unwrap(), new),
@@ -89,7 +95,7 @@ fn try_to_use(dir: &Path, len: usize) -> Use {
 /// Damages a file of a copy of the store, in `places` places after one another, and returns what using each came to.
 fn damage(whole: &Path, len: usize, file: &Path, places: usize, way: &Way) -> BTreeSet<Use> {
     let bytes = fs::read(whole.join(file)).unwrap();
-    // sled fills its log up to a whole segment.
+    // sled fills its log up to a whole segment, redb makes its file larger than it needs.
     let used = bytes.len() - bytes.iter().rev().take_while(|byte| **byte == 0).count();
     let damaged = whole.with_extension("damaged");
     let mut uses = BTreeSet::new();
@@ -121,52 +127,53 @@ fn snapshot(store: &Path) -> PathBuf {
     Path::new("sled").join(names.find(|name| name.to_string_lossy().starts_with("snap.")).unwrap())
 }
 
-#[test]
-fn damage_to_a_small_store_is_noticed_when_it_is_opened() {
+fn damage_to_a_small_store_is_noticed_when_it_is_opened(kind: StoreKind) {
     let dir = tempfile::tempdir().unwrap();
     let whole = dir.path().join("whole");
-    written(&whole, SMALL);
-    let undamaged = damage(&whole, SMALL, Path::new("sled/db"), 1, &|_, _| ());
+    written(kind, &whole, SMALL);
+    let database = database_file(kind);
+    let undamaged = damage(&whole, SMALL, &database, 1, &|_, _| ());
     assert_eq!(undamaged, BTreeSet::from([Use::ReadsAll]));
+    let mut files = vec![PathBuf::from("mark"), "store.json".into()];
+    if kind == StoreKind::Sled {
+        files.extend([snapshot(&whole), "sled/conf".into()]);
+    }
+    let harmless = BTreeSet::from([Use::DoesNotOpen, Use::ReadsAll]);
     for way in DAMAGES {
-        let log = damage(&whole, SMALL, Path::new("sled/db"), 15, way);
-        assert_eq!(log, BTreeSet::from([Use::DoesNotOpen]));
+        let uses = damage(&whole, SMALL, &database, 15, way);
+        match kind {
+            StoreKind::Sled => assert_eq!(uses, BTreeSet::from([Use::DoesNotOpen])),
+            // There are pages that are free.
+            _ => assert!(uses.contains(&Use::DoesNotOpen) && uses.is_subset(&harmless), "{uses:?}"),
+        }
         // In the others there are bytes that do not matter.
-        for file in [&snapshot(&whole), Path::new("sled/conf"), Path::new("mark"), Path::new("store.json")] {
+        for file in &files {
             let uses = damage(&whole, SMALL, file, 6, way);
             assert!(uses.contains(&Use::DoesNotOpen), "{}", file.display());
-            assert!(uses.is_subset(&BTreeSet::from([Use::DoesNotOpen, Use::ReadsAll])), "{}: {uses:?}", file.display());
+            assert!(uses.is_subset(&harmless), "{}: {uses:?}", file.display());
         }
     }
 }
 
-/// Not all of it is noticed, see `SledStore`. But what is read was once written.
-#[test]
-fn damage_to_a_large_store_invents_nothing() {
+/// Of sled's, not all of it is noticed, see `SledStore`. But what is read was once written.
+fn damage_to_a_large_store_invents_nothing(kind: StoreKind) {
     let dir = tempfile::tempdir().unwrap();
     let whole = dir.path().join("whole");
-    written(&whole, LARGE);
+    written(kind, &whole, LARGE);
     for way in DAMAGES {
-        let log = damage(&whole, LARGE, Path::new("sled/db"), 5, way);
-        assert!(log.contains(&Use::DoesNotOpen), "{log:?}");
+        let uses = damage(&whole, LARGE, &database_file(kind), 5, way);
+        assert!(uses.contains(&Use::DoesNotOpen), "{uses:?}");
+        let harmless = BTreeSet::from([Use::DoesNotOpen, Use::ReadsAll]);
+        assert!(kind == StoreKind::Sled || uses.is_subset(&harmless), "{uses:?}");
     }
 }
 
-#[test]
-fn damage_from_before_the_last_opening_is_noticed_when_it_is_read() {
+fn damage_from_before_the_last_opening_is_noticed_when_it_is_read(kind: StoreKind) {
     let dir = tempfile::tempdir().unwrap();
-    written(dir.path(), LARGE);
-    drop(SledStore::open(dir.path(), &options()).unwrap());
-    let store = SledStore::open(dir.path(), &options()).unwrap();
-    // In the middle of each record's newest version, wherever that lies.
-    let log = fs::read(dir.path().join("sled/db")).unwrap();
-    let newest = [VERSIONS - 1; 4096];
-    let file = fs::OpenOptions::new().write(true).open(dir.path().join("sled/db")).unwrap();
-    for (number, page) in log.chunks(newest.len()).enumerate() {
-        if page == newest {
-            file.write_all_at(b"damage", u64::try_from(number * newest.len()).unwrap()).unwrap();
-        }
-    }
+    written(kind, dir.path(), LARGE);
+    drop(open(dir.path()).unwrap());
+    let store = open_store(dir.path(), &StoreOptions { cache_bytes: 0, ..options() }).unwrap();
+    damage_newest(&dir.path().join(database_file(kind)));
     for number in 0..RECORDS {
         let read = store.get(Table::Keys, &key(number));
         assert!(matches!(read, Err(StoreError::Damaged { .. })), "{number}: {read:?}");
@@ -175,19 +182,68 @@ fn damage_from_before_the_last_opening_is_noticed_when_it_is_read() {
     assert_eq!(store.get(Table::Svms, b"vs0").unwrap_or(None), None);
 }
 
-/// The end of the log is lost wherever it may be cut: the batch that was written last is there as a whole or not at all.
+/// Damages each record's newest version in the middle, wherever that lies in the file.
+fn damage_newest(file: &Path) {
+    let bytes = fs::read(file).unwrap();
+    let newest = [VERSIONS - 1; 4096];
+    let file = fs::OpenOptions::new().write(true).open(file).unwrap();
+    for (number, block) in bytes.chunks(newest.len()).enumerate() {
+        if block == newest {
+            file.write_all_at(b"damage", u64::try_from(number * newest.len()).unwrap()).unwrap();
+        }
+    }
+}
+
+/// Of all that redb writes, it is the head of the file alone that is written in place, and says what is the newest state.
+#[test]
+fn damage_to_the_head_of_redb_s_file_loses_nothing_unseen() {
+    let dir = tempfile::tempdir().unwrap();
+    let (closed, killed) = (dir.path().join("closed"), dir.path().join("killed"));
+    let store = StoreKind::Redb.create(&closed, &options()).unwrap();
+    (0..VERSIONS).for_each(|version| put_all(&*store, version, SMALL));
+    // As a process leaves it that is killed.
+    copy(&closed, &killed);
+    drop(store);
+    const HEAD: usize = 320;
+    // Its bits are flags: which of two states is the newest, whether it was closed.
+    const FLAGS: usize = 9;
+    for whole in [closed, killed] {
+        let bytes = fs::read(whole.join("redb/db")).unwrap();
+        let damaged = whole.with_extension("damaged");
+        copy(&whole, &damaged);
+        let (mut unnoticed, mut noticed) = (0, 0);
+        // A bit of every third byte, and all of the flags.
+        let places = (0..HEAD).step_by(3).map(|place| (place, place % 8));
+        for (place, bit) in places.chain((0..8).map(|bit| (FLAGS, bit))) {
+            let mut bytes = bytes.clone();
+            bytes[place] ^= 1 << bit;
+            for file in ["mark", "store.json"] {
+                fs::copy(whole.join(file), damaged.join(file)).unwrap();
+            }
+            fs::write(damaged.join("redb/db"), bytes).unwrap();
+            match try_to_use(&damaged, SMALL) {
+                Use::DoesNotOpen => noticed += 1,
+                Use::ReadsAll => unnoticed += 1,
+                other => panic!("{other:?} with bit {bit} of byte {place} of {}", whole.display()),
+            }
+        }
+        assert!(noticed > 20 && unnoticed > 20, "{noticed} noticed, {unnoticed} without consequence");
+    }
+}
+
+/// The end of sled's log is lost wherever it may be cut: the batch that was written last is there as a whole or not at all.
 #[test]
 fn a_batch_is_recovered_as_a_whole_or_not_at_all() {
     let dir = tempfile::tempdir().unwrap();
     let whole = dir.path().join("whole");
-    let store = SledStore::create(&whole, &options()).unwrap();
-    put_all(&store, 0, SMALL);
+    let store = StoreKind::Sled.create(&whole, &options()).unwrap();
+    put_all(&*store, 0, SMALL);
     drop(store);
     let before = fs::read(whole.join("sled/db")).unwrap();
     // Far apart in the tree.
     let numbers = || (0..RECORDS).step_by(10);
     let put = |batch: Batch, number| batch.put(Table::Keys, key(number), value(number, 1, SMALL));
-    SledStore::open(&whole, &options()).unwrap().commit(numbers().fold(Batch::new(), put)).unwrap();
+    open(&whole).unwrap().commit(numbers().fold(Batch::new(), put)).unwrap();
     let after = fs::read(whole.join("sled/db")).unwrap();
 
     let begin = before.iter().zip(&after).take_while(|(before, after)| before == after).count();
@@ -201,7 +257,7 @@ fn a_batch_is_recovered_as_a_whole_or_not_at_all() {
         fs::write(cut.join("sled/db"), [&after[..place], &lost].concat()).unwrap();
         // As if the write had never been acknowledged.
         fs::write(cut.join("mark"), "0000000000000000\n").unwrap();
-        let store = SledStore::open(&cut, &options()).unwrap();
+        let store = open(&cut).unwrap();
         let version = |number| store.get(Table::Keys, &key(number)).unwrap().unwrap()[2];
         let versions: BTreeSet<u8> = numbers().map(version).collect();
         assert_eq!(versions.len(), 1, "cut at {place} of {begin} to {end}");
@@ -217,10 +273,10 @@ fn a_batch_is_recovered_as_a_whole_or_not_at_all() {
 fn a_log_and_the_snapshot_of_another_are_no_store() {
     let dir = tempfile::tempdir().unwrap();
     let (small, large) = (dir.path().join("small"), dir.path().join("large"));
-    written(&small, SMALL);
-    written(&large, LARGE);
+    written(StoreKind::Sled, &small, SMALL);
+    written(StoreKind::Sled, &large, LARGE);
     // Once more, for a snapshot of what was written.
-    drop(SledStore::open(&large, &options()).unwrap());
+    drop(open(&large).unwrap());
     fs::copy(small.join("sled/db"), large.join("sled/db")).unwrap();
     assert_eq!(try_to_use(&large, SMALL), Use::DoesNotOpen);
 }

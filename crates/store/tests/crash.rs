@@ -1,4 +1,4 @@
-//! The store on disk when its process is killed, or its writes fail: what was acknowledged is there afterwards.
+//! The stores on disk when its process is killed, or its writes fail: what was acknowledged is there afterwards.
 //!
 //! A child process writes without end, and says on its standard output what was acknowledged to it.
 // As in every test; clippy only knows functions that are marked as one.
@@ -13,12 +13,20 @@ use std::process::{Command, Stdio};
 use std::thread;
 
 use claviger_store::{
-    Batch, Expect, MAX_RECORD_BYTES, Outcome, Replacement, SledStore, Store, StoreError, StoreOptions, Table,
+    Batch, Expect, MAX_RECORD_BYTES, Outcome, Replacement, Store, StoreError, StoreKind, StoreOptions, Table,
+    open_store,
 };
-use support::{options, this_test};
+use support::{open, options, this_test};
+
+support::of_each_kind! {
+    what_was_acknowledged_survives_kills,
+    what_was_acknowledged_survives_failing_writes,
+}
 
 /// Records that are written one at a time, each writer its own.
 const SINGLES: Table = Table::Svms;
+/// Large records, of which each is kept, so that the database grows: every 16th time that one of the above is written.
+const LARGE: Table = Table::Certificates;
 /// Records that one commit writes together.
 const TOGETHER: Table = Table::Keks;
 /// Records that are replaced in bulk.
@@ -35,12 +43,17 @@ fn value(count: u64, len: usize) -> Vec<u8> {
     value
 }
 
-fn current(store: &SledStore, table: Table, key: &[u8]) -> u64 {
+/// The key of a large record.
+fn large(writer: u8, count: u64) -> Vec<u8> {
+    [&[writer][..], &count.to_be_bytes()].concat()
+}
+
+fn current(store: &dyn Store, table: Table, key: &[u8]) -> u64 {
     store.get(table, key).unwrap().map_or(0, |value| count(&value))
 }
 
 /// What to write, and how to tell: each writer returns when the store fails.
-fn write_without_end(store: &SledStore) {
+fn write_without_end(store: &dyn Store) {
     let acknowledged = |writer: &str, count: u64| {
         let mut out = std::io::stdout().lock();
         writeln!(out, "acknowledged {writer} {count}").and_then(|()| out.flush()).unwrap();
@@ -48,9 +61,10 @@ fn write_without_end(store: &SledStore) {
     let singles = |writer: u8| {
         let mut next = current(store, SINGLES, &[writer]) + 1;
         loop {
-            // Now and then a large one, so that the log grows fast.
-            let len = if next.is_multiple_of(16) { MAX_RECORD_BYTES } else { 100 };
-            let created = Batch::new().put(SINGLES, [writer], value(next, len)).put(Table::Jobs, [writer], []);
+            let mut created = Batch::new().put(SINGLES, [writer], value(next, 100)).put(Table::Jobs, [writer], []);
+            if next.is_multiple_of(16) {
+                created = created.put(LARGE, large(writer, next), value(next, MAX_RECORD_BYTES));
+            }
             store.commit(if next.is_multiple_of(2) { created } else { created.delete(Table::Node, *b"-") })?;
             store.commit(Batch::new().delete(Table::Jobs, [writer]).expect(
                 Table::Jobs,
@@ -106,13 +120,13 @@ fn write_without_end(store: &SledStore) {
 fn writes_without_end() {
     let dir = PathBuf::from(std::env::var_os("STORE").unwrap());
     let options = StoreOptions { cache_bytes: 0, reserve_bytes: 0 };
-    write_without_end(&SledStore::open(&dir, &options).unwrap());
+    write_without_end(&*open_store(&dir, &options).unwrap());
 }
 
 /// Checks that all that was acknowledged is there, and no commit in part. What was found counts as acknowledged from then
 /// on.
 fn check(dir: &Path, acknowledged: &mut BTreeMap<String, u64>) {
-    let store = SledStore::open(dir, &options()).unwrap();
+    let store = open(dir).unwrap();
     let mut expect = |writer: String, found: &[u64]| {
         let acknowledged = acknowledged.entry(writer.clone()).or_insert(0);
         let all_there = found.iter().all(|found| *found >= *acknowledged);
@@ -120,12 +134,16 @@ fn check(dir: &Path, acknowledged: &mut BTreeMap<String, u64>) {
         *acknowledged = found.iter().copied().min().unwrap();
     };
     for writer in 0..3_u8 {
-        expect(format!("single-{writer}"), &[current(&store, SINGLES, &[writer])]);
+        let single = current(&*store, SINGLES, &[writer]);
+        expect(format!("single-{writer}"), &[single]);
+        for written in (16..=single).step_by(16) {
+            assert_eq!(current(&*store, LARGE, &large(writer, written)), written);
+        }
     }
-    let together: Vec<u64> = (0..32).map(|slot| current(&store, TOGETHER, &[slot])).collect();
+    let together: Vec<u64> = (0..32).map(|slot| current(&*store, TOGETHER, &[slot])).collect();
     assert!(together.iter().all(|found| *found == together[0]), "a part of a commit: {together:?}");
     expect("together".to_owned(), &together);
-    let bulk: Vec<u64> = (0..500_u16).map(|number| current(&store, BULK, &number.to_be_bytes())).collect();
+    let bulk: Vec<u64> = (0..500_u16).map(|number| current(&*store, BULK, &number.to_be_bytes())).collect();
     expect("bulk".to_owned(), &bulk);
 }
 
@@ -154,11 +172,10 @@ fn run(mut command: Command, dir: &Path, lines: usize, acknowledged: &mut BTreeM
     failures
 }
 
-#[test]
-fn what_was_acknowledged_survives_kills() {
+fn what_was_acknowledged_survives_kills(kind: StoreKind) {
     let parent = tempfile::tempdir().unwrap();
     let dir = parent.path().join("store");
-    drop(SledStore::create(&dir, &options()).unwrap());
+    drop(kind.create(&dir, &options()).unwrap());
     let mut acknowledged = BTreeMap::new();
     for lines in [1, 300, 40, 700, 5, 150, 90, 500] {
         let failures = run(this_test("writes_without_end"), &dir, lines, &mut acknowledged);
@@ -167,14 +184,18 @@ fn what_was_acknowledged_survives_kills() {
     }
 }
 
-/// The child may not make files larger than a limit, which the log meets sooner or later.
-#[test]
-fn what_was_acknowledged_survives_failing_writes() {
+/// The child may not make files larger than a limit, which the database's file meets sooner or later.
+fn what_was_acknowledged_survives_failing_writes(kind: StoreKind) {
     let test = this_test("writes_without_end");
     let parent = tempfile::tempdir().unwrap();
-    for (number, kib) in [9_000, 13_333, 17_500].into_iter().enumerate() {
+    let limits = match kind {
+        StoreKind::Sled => [9_000, 13_333, 17_500],
+        // It grows only as the records do.
+        _ => [3_000, 4_444, 5_800],
+    };
+    for (number, kib) in limits.into_iter().enumerate() {
         let dir = parent.path().join(number.to_string());
-        drop(SledStore::create(&dir, &options()).unwrap());
+        drop(kind.create(&dir, &options()).unwrap());
         let mut limited = Command::new("sh");
         // Ignored, the signal leaves the error.
         limited.args(["-c", &format!("trap '' XFSZ; ulimit -f {}; exec \"$@\"", kib * 2), "sh"]);
