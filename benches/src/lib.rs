@@ -6,7 +6,9 @@
 #![forbid(unsafe_code)]
 
 mod hierarchy;
+mod memory;
 mod report;
 
 pub use hierarchy::{Hierarchy, PAGE, create_all, record_of};
+pub use memory::resident;
 pub use report::{Aim, Case, Report};

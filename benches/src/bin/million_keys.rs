@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 use clap::Parser;
 use claviger::{Engine, ObjectRef, OnboardMode, Options};
-use claviger_benches::create_all;
+use claviger_benches::{create_all, resident};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -81,13 +81,4 @@ fn main() -> Result<ExitCode> {
         );
     }
     Ok(if is_below { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// Bytes that a field of `/proc/self/status` says (proc_pid_status(5)).
-fn resident(field: &str) -> Result<u64> {
-    let status = fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
-    let kib =
-        line.and_then(|line| line.trim().strip_suffix(" kB")).context("/proc/self/status without resident memory")?;
-    Ok(kib.parse::<u64>()? * 1_024)
 }

@@ -4,20 +4,22 @@
 
 mod support;
 
-use claviger_store::{MemoryStore, OpenError, StoreKind, conformance, open_store};
-use support::options;
+use claviger_store::{MemoryStore, OpenError, StoreKind, conformance};
+use support::{open, options};
+
+support::of_each_kind! {
+    on_disk,
+    on_disk_and_reopened,
+}
 
 #[test]
 fn memory() {
     conformance::run(&|| Box::new(MemoryStore::default()));
 }
 
-#[test]
-fn on_disk() {
-    for (kind, case) in
-        StoreKind::ALL.into_iter().flat_map(|kind| conformance::CASES.iter().map(move |case| (kind, case)))
-    {
-        println!("{kind}: {}", case.name());
+fn on_disk(kind: StoreKind) {
+    for case in conformance::CASES {
+        println!("{}", case.name());
         let dir = tempfile::tempdir().unwrap();
         case.check(&*kind.create(dir.path(), &options()).unwrap());
         if kind == StoreKind::Sled {
@@ -27,12 +29,9 @@ fn on_disk() {
     }
 }
 
-#[test]
-fn on_disk_and_reopened() {
-    for kind in StoreKind::ALL {
-        conformance::run_persistent(&|dir| match kind.create(dir, &options()) {
-            Err(OpenError::Exists { .. }) => open_store(dir, &options()).unwrap(),
-            created => created.unwrap(),
-        });
-    }
+fn on_disk_and_reopened(kind: StoreKind) {
+    conformance::run_persistent(&|dir| match kind.create(dir, &options()) {
+        Err(OpenError::Exists { .. }) => open(dir).unwrap(),
+        created => created.unwrap(),
+    });
 }
