@@ -146,7 +146,13 @@ impl Ledger {
                 // How it ended is looked at below.
                 drop(resumed.wait());
             }
-            let status = engine.job(job.id)?.status;
+            // A job whose end is committed runs for a moment longer.
+            let status = loop {
+                match engine.job(job.id)?.status {
+                    JobStatus::Running => std::thread::yield_now(),
+                    ended => break ended,
+                }
+            };
             if status != JobStatus::Succeeded {
                 wrong.push(format!("job {} is {status:?}", job.id));
             }
