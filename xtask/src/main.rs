@@ -81,6 +81,8 @@ enum Command {
 /// Runs one of the attacks, which are a program of their own, optimised as the product is.
 fn attack(name: &str, args: &[OsString]) -> Result<()> {
     let workspace = Workspace::of_this_build()?;
+    // Some attack the product's binary, which they look for beside their own.
+    run(&mut workspace.cargo(["build", "--release", "--quiet", "--locked", "--package", "claviger-cli"]))?;
     let words =
         ["run", "--release", "--quiet", "--locked", "--package", "claviger-tests", "--bin", "attacks", "--", name];
     run(workspace.cargo(words).args(args))

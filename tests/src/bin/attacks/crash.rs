@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use self::product::Product;
 use self::round::Hierarchy;
 use crate::ledger::Counts;
+use crate::workload::Store;
 
 /// So many rounds are of the workload before one of the product's own binary.
 const WORKLOADS_PER_PRODUCT: u32 = 7;
@@ -28,6 +29,9 @@ pub(crate) struct Args {
     /// How often to kill; 500 and more for a campaign
     #[arg(long, value_name = "N", default_value_t = 20)]
     rounds: u32,
+    /// The store of the hierarchies
+    #[arg(long, default_value = "sled")]
+    store: Store,
     /// Choose the moments and the work as an earlier run with this seed did; only its order of events is chance
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
@@ -39,6 +43,7 @@ pub(crate) struct Args {
 /// What a run comes to.
 #[derive(Debug, Default, Serialize)]
 struct Summary {
+    store: &'static str,
     seed: u64,
     rounds: u32,
     /// Rounds whose process was at work when it was killed.
@@ -53,12 +58,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let seed = args.seed.unwrap_or_else(|| fastrand::u64(0..1 << 32));
     let mut rng = Rng::with_seed(seed);
     let place = tempfile::Builder::new().prefix("claviger-crash-").tempdir().context("no directory to work in")?;
-    let mut hierarchy = Hierarchy::new(place.path().join("workload"));
-    let mut product = Product::new(place.path().join("product"))?;
+    let mut hierarchy = Hierarchy::new(place.path().join("workload"), args.store);
+    let mut product = Product::new(place.path().join("product"), args.store)?;
     let bar = bar(args.rounds)?;
     let started = Instant::now();
 
-    let mut summary = Summary { seed, ..Summary::default() };
+    let mut summary = Summary { store: args.store.name(), seed, ..Summary::default() };
     let mut violations = Vec::new();
     while summary.rounds < args.rounds && violations.is_empty() {
         let is_product = summary.rounds % (WORKLOADS_PER_PRODUCT + 1) == WORKLOADS_PER_PRODUCT;
@@ -84,10 +89,10 @@ impl Summary {
             println!("{}", serde_json::to_string(self)?);
             return Ok(());
         }
-        let Self { seed, rounds, kills, counts, violations, seconds } = self;
+        let Self { store, seed, rounds, kills, counts, violations, seconds } = self;
         let Counts { creates, deletes, rotations, rekeys, svm_changes, passphrase_changes, keys_checked } = counts;
         println!(
-            "crash: {rounds} rounds, {kills} kills of a running process; acknowledged: {creates} creates, {deletes} deletes, \
+            "crash: {store}: {rounds} rounds, {kills} kills of a running process; acknowledged: {creates} creates, {deletes} deletes, \
              {rotations} rotation steps, {rekeys} rekeys, {svm_changes} SVM changes, {passphrase_changes} passphrase \
              changes; {keys_checked} keys checked, {violations} violations; seed {seed}, {seconds:.1} s"
         );

@@ -14,12 +14,14 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use fastrand::Rng;
+use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use tempfile::TempDir;
 
 pub(crate) use self::bare::{Args as BareArgs, run as run_bare};
 use self::cut::Cuts;
 use self::recorder::Recorder;
+use crate::workload::Store;
 
 /// Cut the power below the store, and check every acknowledged key
 ///
@@ -30,6 +32,9 @@ pub(crate) struct Args {
     /// Cuts per store; 100 and more for a campaign
     #[arg(long, value_name = "N", default_value_t = 12)]
     cuts: u32,
+    /// The stores whose power is cut
+    #[arg(long, default_value = "both")]
+    store: Stores,
     /// Choose the work and the cuts as an earlier run with this seed did; only its order of events is chance
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
@@ -64,16 +69,48 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     bare.print(args.json)?;
     bare.must_have_failed()?;
 
-    let started = Instant::now();
-    let mut cuts = Cuts::record(&recorder, &place.path().join("sled"), Rng::with_seed(seed))?;
-    let mut violations = Vec::new();
-    while cuts.made() < args.cuts && violations.is_empty() {
-        violations = cuts.next()?;
+    for store in args.store.each() {
+        let started = Instant::now();
+        let bar = bar(store, args.cuts)?;
+        let mut cuts = Cuts::record(&recorder, &place.path().join(store.name()), *store, Rng::with_seed(seed))?;
+        let mut violations = Vec::new();
+        while cuts.made() < args.cuts && violations.is_empty() {
+            violations = cuts.next()?;
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+        let seconds = started.elapsed().as_secs_f64();
+        let summary = Summary { seed, seconds, violations: violations.len(), ..cuts.summary() };
+        summary.print(args.json)?;
+        if !violations.is_empty() {
+            return keep(place, &summary, &violations);
+        }
     }
-    let summary =
-        Summary { store: "sled", seed, seconds: started.elapsed().as_secs_f64(), ..cuts.summary(violations.len()) };
-    summary.print(args.json)?;
-    if violations.is_empty() { Ok(()) } else { keep(place, &summary, &violations) }
+    Ok(())
+}
+
+/// Which stores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Stores {
+    Sled,
+    Redb,
+    Both,
+}
+
+impl Stores {
+    const fn each(self) -> &'static [Store] {
+        match self {
+            Self::Sled => &[Store::Sled],
+            Self::Redb => &[Store::Redb],
+            Self::Both => &[Store::Sled, Store::Redb],
+        }
+    }
+}
+
+/// Shown on a terminal only.
+fn bar(store: &Store, cuts: u32) -> Result<ProgressBar> {
+    let style = ProgressStyle::with_template("{prefix} {bar:40} {pos}/{len} cuts, {eta} left")?;
+    Ok(ProgressBar::new(cuts.into()).with_style(style).with_prefix(format!("powerloss: {}", store.name())))
 }
 
 impl Summary {

@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use claviger::{
-    Arena, ArenaOptions, Engine, KeyMemory, OnboardMode, OpenEngineError, Options, Passphrase, Protection, SledOptions,
-    SvmId, store,
+    Arena, ArenaOptions, Engine, KeyMemory, OnboardMode, OpenEngineError, Options, Passphrase, Protection, StoreKind,
+    StoreOptions, SvmId, store,
 };
 use fastrand::Rng;
 
@@ -34,6 +34,9 @@ pub(crate) struct Args {
     /// The hierarchy's directory; it is made if there is none
     #[arg(long)]
     pub(crate) dir: PathBuf,
+    /// The store of a hierarchy that is made
+    #[arg(long)]
+    pub(crate) store: Store,
     #[arg(long)]
     pub(crate) seed: u64,
     /// So many keys lie there besides those that come and go, so that a rekey takes its time
@@ -53,13 +56,39 @@ pub(crate) struct Args {
     pub(crate) die: bool,
 }
 
+/// The stores that there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Store {
+    Sled,
+    Redb,
+}
+
+impl Store {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Sled => "sled",
+            Self::Redb => "redb",
+        }
+    }
+}
+
+impl From<Store> for StoreKind {
+    fn from(store: Store) -> Self {
+        match store {
+            Store::Sled => Self::Sled,
+            Store::Redb => Self::Redb,
+        }
+    }
+}
+
 impl Args {
     /// What `clap` makes these of.
     pub(crate) fn words(&self) -> Vec<String> {
-        let Self { dir, seed, ballast, passphrase, change_passphrase, calls, die } = self;
+        let Self { dir, store, seed, ballast, passphrase, change_passphrase, calls, die } = self;
         let mut words = vec![
             "workload".to_owned(),
             format!("--dir={}", dir.display()),
+            format!("--store={}", store.name()),
             format!("--seed={seed}"),
             format!("--ballast={ballast}"),
             format!("--passphrase={passphrase}"),
@@ -118,7 +147,7 @@ fn begin(args: &Args) -> Result<Engine> {
     match Engine::open(&args.dir, options(true)?) {
         Err(error) if is_no_hierarchy(&error) => {
             say(&Event::Begin(Begun::Hierarchy));
-            let engine = create(&args.dir)?;
+            let engine = create(&args.dir, args.store)?;
             say(&Event::Done(Done::Hierarchy));
             Ok(engine)
         }
@@ -127,8 +156,8 @@ fn begin(args: &Args) -> Result<Engine> {
 }
 
 /// Makes the hierarchy, also after a creation that was interrupted.
-pub(crate) fn create(dir: &Path) -> Result<Engine> {
-    Ok(Engine::create(dir, &"cluster".parse()?, options(true)?)?)
+pub(crate) fn create(dir: &Path, store: Store) -> Result<Engine> {
+    Ok(Engine::create(dir, &"cluster".parse()?, Options { store: store.into(), ..options(true)? })?)
 }
 
 /// Whether there is no hierarchy, or one whose creation was interrupted.
@@ -164,7 +193,7 @@ pub(crate) fn options(resume_jobs: bool) -> Result<Options> {
     let arena = Arena::new(&ArenaOptions { keys: 1_024, states: 64, accept: Protection::Unlocked })?;
     Ok(Options {
         memory: KeyMemory::Shared(arena),
-        sled: SledOptions { cache_bytes: 16 << 20, ..SledOptions::default() },
+        store_options: StoreOptions { cache_bytes: 16 << 20, ..StoreOptions::default() },
         // Else a long campaign would leave thousands of jobs behind.
         job_retention: Duration::ZERO,
         resume_jobs,

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::round::kill;
 use crate::ledger::{Counts, Violations};
-use crate::workload::{self, Versions, digests};
+use crate::workload::{self, Store, Versions, digests};
 
 const SVM: &str = "vs0";
 /// So many keys there are at first, and so many at most before a new hierarchy is made.
@@ -24,6 +24,7 @@ const NEW_KEYS: usize = 3_000;
 pub(super) struct Product {
     binary: PathBuf,
     place: PathBuf,
+    store: Store,
     hierarchy: Option<Hierarchy>,
     made: u32,
     counts: Counts,
@@ -43,13 +44,13 @@ enum Work {
 }
 
 impl Product {
-    pub(super) fn new(place: PathBuf) -> Result<Self> {
+    pub(super) fn new(place: PathBuf, store: Store) -> Result<Self> {
         let binary = std::env::current_exe()?.with_file_name("claviger");
         if !binary.exists() {
             bail!("there is no {}: run `cargo build --release --package claviger-cli` first", binary.display());
         }
         std::fs::create_dir(&place)?;
-        Ok(Self { binary, place, hierarchy: None, made: 0, counts: Counts::default() })
+        Ok(Self { binary, place, store, hierarchy: None, made: 0, counts: Counts::default() })
     }
 
     pub(super) const fn counts(&self) -> Counts {
@@ -62,7 +63,7 @@ impl Product {
             Some(hierarchy) if hierarchy.keys.len() < KEYS.end => hierarchy,
             _ => {
                 self.made += 1;
-                Hierarchy::new(self.place.join(self.made.to_string()))?
+                Hierarchy::new(self.place.join(self.made.to_string()), self.store)?
             }
         };
         let work = if rng.u8(0..3) == 0 { Work::Create } else { Work::Rekey };
@@ -81,8 +82,8 @@ impl Product {
 }
 
 impl Hierarchy {
-    fn new(dir: PathBuf) -> Result<Self> {
-        let engine = workload::create(&dir)?;
+    fn new(dir: PathBuf, store: Store) -> Result<Self> {
+        let engine = workload::create(&dir, store)?;
         engine.create_onboard(OnboardMode::Unattended, &workload::passphrase(&engine, 0)?)?;
         let svm = engine.create_svm(&SVM.parse()?)?.id();
         let new = |_| NewKey { object: ObjectRef::Volume(Uuid::new_v4()), algorithm: KeyAlgorithm::XtsAes256 };

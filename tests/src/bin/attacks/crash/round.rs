@@ -10,7 +10,7 @@ use claviger::Engine;
 use fastrand::Rng;
 
 use crate::ledger::{Counts, Ledger, Look, Violations};
-use crate::workload::{self, Said};
+use crate::workload::{self, Said, Store};
 
 /// Keys that stay: two pages and a half, so that kills hit the middle of a rekey.
 const BALLAST: u32 = 2_500;
@@ -18,6 +18,7 @@ const BALLAST: u32 = 2_500;
 /// The hierarchy that survives from round to round, and what is known of it.
 pub(super) struct Hierarchy {
     dir: PathBuf,
+    store: Store,
     ledger: Ledger,
 }
 
@@ -47,8 +48,8 @@ impl Plan {
 }
 
 impl Hierarchy {
-    pub(super) fn new(dir: PathBuf) -> Self {
-        Self { dir, ledger: Ledger::default() }
+    pub(super) fn new(dir: PathBuf, store: Store) -> Self {
+        Self { dir, store, ledger: Ledger::default() }
     }
 
     pub(super) const fn counts(&self) -> Counts {
@@ -60,6 +61,7 @@ impl Hierarchy {
         let plan = Plan::choose(rng);
         let args = workload::Args {
             dir: self.dir.clone(),
+            store: self.store,
             seed: plan.seed,
             ballast: BALLAST,
             passphrase: self.ledger.passphrase(),

@@ -11,7 +11,7 @@ use super::disk::{self, Loss};
 use super::journal::Record;
 use super::recorder::{Recorder, Recording};
 use crate::ledger::{Ledger, Look, Violations};
-use crate::workload::{self, Said};
+use crate::workload::{self, Said, Store};
 
 const BALLAST: u32 = 100;
 /// The losses, in turn: the worst one more often.
@@ -21,6 +21,7 @@ const LOSSES: [Loss; 8] =
 /// The recording of one hierarchy's life, and the cuts that were made in it.
 pub(super) struct Cuts {
     place: PathBuf,
+    store: Store,
     recording: Recording,
     /// Positions right behind an acknowledgement: the worst moments.
     acknowledgements: Vec<usize>,
@@ -31,12 +32,13 @@ pub(super) struct Cuts {
 impl Cuts {
     /// Records three processes that follow one another: the first makes the hierarchy and dies, the second comes after it
     /// and dies, the third closes it.
-    pub(super) fn record(recorder: &Recorder, place: &Path, mut rng: Rng) -> Result<Self> {
+    pub(super) fn record(recorder: &Recorder, place: &Path, store: Store, mut rng: Rng) -> Result<Self> {
         let watched = place.join("watched");
         std::fs::create_dir_all(&watched)?;
         let mut run = |change_passphrase, die| {
             let args = workload::Args {
                 dir: watched.join("hierarchy"),
+                store,
                 seed: rng.u64(..),
                 ballast: BALLAST,
                 passphrase: 0,
@@ -51,16 +53,16 @@ impl Cuts {
         let is_done = |record: &Record| matches!(record, Record::Said { line } if line.starts_with(br#"{"done""#));
         let positions = recording.records.iter().enumerate().filter(|(_, record)| is_done(record));
         let acknowledgements = positions.map(|(at, _)| at + 1).collect();
-        let summary = Summary { operations: recording.records.len(), ..Summary::default() };
-        Ok(Self { place: place.to_owned(), recording, acknowledgements, rng, summary })
+        let summary = Summary { store: store.name(), operations: recording.records.len(), ..Summary::default() };
+        Ok(Self { place: place.to_owned(), store, recording, acknowledgements, rng, summary })
     }
 
     pub(super) const fn made(&self) -> u32 {
         self.summary.cuts
     }
 
-    pub(super) fn summary(self, violations: usize) -> Summary {
-        Summary { violations, ..self.summary }
+    pub(super) fn summary(self) -> Summary {
+        self.summary
     }
 
     /// Makes one more cut, and tells what is wrong after it.
@@ -81,13 +83,16 @@ impl Cuts {
             ledger.note(event);
         }
         let acknowledged = ledger.counts.acknowledged();
-        let wrong = check(&mut ledger, &image.join("hierarchy"))?;
+        let wrong = check(&mut ledger, &image.join("hierarchy"), self.store)?;
         self.summary.cuts += 1;
         self.summary.bytes_dropped += dropped;
         self.summary.acknowledged += acknowledged;
         self.summary.keys_checked += ledger.counts.keys_checked;
         if wrong.is_empty() {
             std::fs::remove_dir_all(&image)?;
+        } else {
+            // The check has changed what the cut had left.
+            disk::write(&content, &image.with_extension("untouched"))?;
         }
         let place = |wrong| format!("at {at} of {}, loss {loss:?}: {wrong}", self.recording.records.len());
         Ok(wrong.into_iter().map(place).collect())
@@ -96,13 +101,15 @@ impl Cuts {
 
 /// Opens what the cut has left, resumes jobs, and looks for all that was acknowledged. A creation that was cut short can
 /// be repeated.
-fn check(ledger: &mut Ledger, dir: &Path) -> Result<Violations> {
+fn check(ledger: &mut Ledger, dir: &Path, store: Store) -> Result<Violations> {
     match Engine::open(dir, workload::options(true)?) {
         Ok(engine) => ledger.check(&engine, Look { resumed: true, passphrase: true }),
-        Err(error) if workload::is_no_hierarchy(&error) && ledger.may_be_missing() => match workload::create(dir) {
-            Ok(_) => Ok(Vec::new()),
-            Err(error) => Ok(vec![format!("the creation cannot be repeated: {error:#}")]),
-        },
+        Err(error) if workload::is_no_hierarchy(&error) && ledger.may_be_missing() => {
+            match workload::create(dir, store) {
+                Ok(_) => Ok(Vec::new()),
+                Err(error) => Ok(vec![format!("the creation cannot be repeated: {error:#}")]),
+            }
+        }
         Err(error) => Ok(vec![format!("the hierarchy does not open: {:#}", anyhow::Error::from(error))]),
     }
 }
