@@ -23,7 +23,7 @@ pub(super) struct Cuts {
     place: PathBuf,
     store: Store,
     recording: Recording,
-    /// Positions right behind an acknowledgement: the worst moments.
+    /// Positions right behind an acknowledgement.
     acknowledgements: Vec<usize>,
     rng: Rng,
     summary: Summary,
@@ -68,9 +68,13 @@ impl Cuts {
     /// Makes one more cut, and tells what is wrong after it.
     pub(super) fn next(&mut self) -> Result<Violations> {
         let number = self.summary.cuts;
-        let at = match number % 2 {
-            0 => *self.rng.choice(&self.acknowledgements).context("nothing was acknowledged")?,
-            _ => self.rng.usize(0..=self.recording.records.len()),
+        let first = *self.acknowledgements.first().context("nothing was acknowledged")?;
+        let at = match number % 4 {
+            // Right behind an acknowledgement is the worst moment.
+            0 | 2 => *self.rng.choice(&self.acknowledgements).context("nothing was acknowledged")?,
+            1 => self.rng.usize(0..=self.recording.records.len()),
+            // While the hierarchy is made.
+            _ => self.rng.usize(0..=first),
         };
         let loss = usize::try_from(number).ok().and_then(|number| LOSSES.get(number % LOSSES.len()));
         let loss = *loss.context("there are losses")?;
