@@ -3,18 +3,17 @@
 mod product;
 mod round;
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use fastrand::Rng;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
-use tempfile::TempDir;
 
 use self::product::Product;
 use self::round::Hierarchy;
-use crate::ledger::Counts;
+use crate::ledger::{Counts, kept, none};
 use crate::workload::Store;
 
 /// So many rounds are of the workload before one of the product's own binary.
@@ -55,11 +54,15 @@ struct Summary {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
+    let place = tempfile::Builder::new().prefix("claviger-crash-").tempdir().context("no directory to work in")?;
+    attack(args, place.path()).map_err(|error| kept(place, error))
+}
+
+fn attack(args: &Args, place: &Path) -> Result<()> {
     let seed = args.seed.unwrap_or_else(|| fastrand::u64(0..1 << 32));
     let mut rng = Rng::with_seed(seed);
-    let place = tempfile::Builder::new().prefix("claviger-crash-").tempdir().context("no directory to work in")?;
-    let mut hierarchy = Hierarchy::new(place.path().join("workload"), args.store);
-    let mut product = Product::new(place.path().join("product"), args.store)?;
+    let mut hierarchy = Hierarchy::new(place.join("workload"), args.store);
+    let mut product = Product::new(place.join("product"), args.store)?;
     let bar = bar(args.rounds)?;
     let started = Instant::now();
 
@@ -79,8 +82,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     summary.violations = violations.len();
     summary.seconds = started.elapsed().as_secs_f64();
     summary.print(args.json)?;
-    check_something_happened(&summary)?;
-    if violations.is_empty() { Ok(()) } else { keep(place, &summary, &violations) }
+    none(&violations, seed)?;
+    check_something_happened(&summary)
 }
 
 impl Summary {
@@ -106,21 +109,6 @@ fn check_something_happened(summary: &Summary) -> Result<()> {
         bail!("nothing was killed at work, so nothing is shown; run more rounds");
     }
     Ok(())
-}
-
-/// Keeps the directory, and says what is wrong with it.
-fn keep(place: TempDir, summary: &Summary, violations: &[String]) -> Result<()> {
-    let kept: PathBuf = place.keep();
-    for violation in violations.iter().take(20) {
-        eprintln!("violation: {violation}");
-    }
-    bail!(
-        "{} violations in round {} (seed {}); the directory is kept: {}",
-        violations.len(),
-        summary.rounds,
-        summary.seed,
-        kept.display()
-    )
 }
 
 /// Shown on a terminal only.

@@ -2,13 +2,15 @@
 //! because its call was begun and never answered. And whether the hierarchy is as it has to be for that.
 
 mod check;
+mod verdict;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
 pub(crate) use self::check::{Look, Violations};
-use crate::workload::{Begun, Done, Event, KeyChange, Slot, Versions};
+pub(crate) use self::verdict::{kept, none};
+use crate::workload::{Begun, Done, Event, KeyChange, Said, Slot, Versions};
 
 /// What is known.
 #[derive(Clone, Debug, Default)]
@@ -82,8 +84,12 @@ impl Ledger {
         self.passphrase
     }
 
-    /// Takes note of what the workload has said.
-    pub(crate) fn note(&mut self, event: &Event) {
+    /// Takes note of what a workload has said.
+    pub(crate) fn note_all(&mut self, said: &Said) {
+        said.0.iter().for_each(|event| self.note(event));
+    }
+
+    fn note(&mut self, event: &Event) {
         match event {
             Event::Begin(begun) => self.begin(begun),
             Event::Done(done) => self.done(done),

@@ -10,17 +10,18 @@ mod disk;
 mod journal;
 mod recorder;
 
+use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use fastrand::Rng;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
-use tempfile::TempDir;
 
 pub(crate) use self::bare::{Args as BareArgs, run as run_bare};
 use self::cut::Cuts;
 use self::recorder::Recorder;
+use crate::ledger::{kept, none};
 use crate::workload::Store;
 
 /// Cut the power below the store, and check every acknowledged key
@@ -61,18 +62,20 @@ struct Summary {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let seed = args.seed.unwrap_or_else(|| fastrand::u64(0..1 << 32));
     let place = tempfile::Builder::new().prefix("claviger-powerloss-").tempdir().context("no directory to work in")?;
-    let recorder = Recorder::compile(place.path())?;
+    attack(args, place.path()).map_err(|error| kept(place, error))
+}
 
-    let bare = bare::cut(&recorder, &place.path().join("bare"), args.cuts, seed)?;
+fn attack(args: &Args, place: &Path) -> Result<()> {
+    let seed = args.seed.unwrap_or_else(|| fastrand::u64(0..1 << 32));
+    let recorder = Recorder::compile(place)?;
+    let bare = bare::cut(&recorder, &place.join("bare"), args.cuts, seed)?;
     bare.print(args.json)?;
     bare.must_have_failed()?;
-
     for store in args.store.each() {
         let started = Instant::now();
         let bar = bar(store, args.cuts)?;
-        let mut cuts = Cuts::record(&recorder, &place.path().join(store.name()), *store, Rng::with_seed(seed))?;
+        let mut cuts = Cuts::record(&recorder, &place.join(store.name()), *store, Rng::with_seed(seed))?;
         let mut violations = Vec::new();
         while cuts.made() < args.cuts && violations.is_empty() {
             violations = cuts.next()?;
@@ -82,9 +85,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         let seconds = started.elapsed().as_secs_f64();
         let summary = Summary { seed, seconds, violations: violations.len(), ..cuts.summary() };
         summary.print(args.json)?;
-        if !violations.is_empty() {
-            return keep(place, &summary, &violations);
-        }
+        none(&violations, seed)?;
     }
     Ok(())
 }
@@ -128,20 +129,4 @@ impl Summary {
         );
         Ok(())
     }
-}
-
-/// Keeps the directory, and says what is wrong with the last cut.
-fn keep(place: TempDir, summary: &Summary, violations: &[String]) -> Result<()> {
-    let kept = place.keep();
-    for violation in violations.iter().take(20) {
-        eprintln!("violation: {violation}");
-    }
-    bail!(
-        "{} violations in cut {} of {} (seed {}); the recording and the cut are kept: {}",
-        violations.len(),
-        summary.cuts,
-        summary.store,
-        summary.seed,
-        kept.display()
-    )
 }

@@ -71,9 +71,7 @@ impl Hierarchy {
         };
         let mut workload = Command::new(std::env::current_exe()?);
         let (killed, said) = kill(workload.args(args.words()), plan.delay)?;
-        for event in &Said::parse(&said)?.0 {
-            self.ledger.note(event);
-        }
+        self.ledger.note_all(&Said::parse(&said)?);
         let mut wrong = Vec::new();
         if !killed {
             wrong.push("the workload ended by itself".to_owned());

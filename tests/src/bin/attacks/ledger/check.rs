@@ -177,7 +177,7 @@ impl Ledger {
                 wrong.push(format!("SVM {uuid} has KEK version {version} and still {retiring:?}, and no job runs"));
             }
             // A job that waits may still make its KEK.
-            let happened = version.saturating_sub(svm.kek_version);
+            let happened = version.saturating_sub(svm.kek_version.max(1));
             svm.rekeys_in_doubt = if look.resumed { 0 } else { svm.rekeys_in_doubt.saturating_sub(happened) };
             svm.kek_version = svm.kek_version.max(version);
         }

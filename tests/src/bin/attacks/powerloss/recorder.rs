@@ -1,5 +1,6 @@
 //! Running a process so that all that it does to the files below a directory is recorded.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -88,7 +89,7 @@ impl Recording {
             return Ok(());
         }
         let differs = |path: &&PathBuf| recorded.get(*path) != real.get(*path);
-        let paths: Vec<_> = recorded.keys().chain(real.keys()).filter(differs).collect();
+        let paths: BTreeSet<_> = recorded.keys().chain(real.keys()).filter(differs).collect();
         bail!("the recording {} is not whole: it makes other files of {paths:?}", self.journal.display())
     }
 }
