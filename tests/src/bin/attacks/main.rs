@@ -7,7 +7,9 @@
 
 mod crash;
 mod leaks;
+mod ledger;
 mod powerloss;
+mod workload;
 
 use std::process::ExitCode;
 
@@ -25,6 +27,10 @@ enum Attack {
     Crash(crash::Args),
     Powerloss(powerloss::Args),
     Leaks(leaks::Args),
+    #[command(hide = true)]
+    Workload(workload::Args),
+    #[command(hide = true)]
+    BareSled(powerloss::BareArgs),
 }
 
 fn main() -> ExitCode {
@@ -32,6 +38,8 @@ fn main() -> ExitCode {
         Attack::Crash(args) => crash::run(&args),
         Attack::Powerloss(args) => powerloss::run(&args),
         Attack::Leaks(args) => leaks::run(&args),
+        Attack::Workload(args) => workload::run(&args),
+        Attack::BareSled(args) => powerloss::run_bare(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
