@@ -22,7 +22,7 @@ pub(crate) enum Depth {
     Single,
     /// Every crash at every event.
     Crashes,
-    /// Strikes at the last two bulk writes, which are torn in one way only, and at what lies between them.
+    /// Strikes at the last three bulk writes, which are torn in one way only, and at what lies between them.
     LastPages,
 }
 
@@ -82,8 +82,8 @@ pub(crate) fn enumerate(name: &str, setup: &Setup, least: usize, depth: Depth, s
 fn struck(depth: Depth, events: &[Event]) -> Vec<usize> {
     let bulk: Vec<_> = (0..events.len()).filter(|at| matches!(events[*at], Event::ReplaceEach { .. })).collect();
     match (depth, &bulk[..]) {
-        (Depth::LastPages, [.., last_but_one, last]) => (*last_but_one..=*last).collect(),
-        (Depth::LastPages, _) => panic!("there are no two bulk writes in {events:?}"),
+        (Depth::LastPages, [.., first, _, last]) => (*first..=*last).collect(),
+        (Depth::LastPages, _) => panic!("there are no three bulk writes in {events:?}"),
         (Depth::All | Depth::Single | Depth::Crashes, _) => (0..events.len()).collect(),
     }
 }
