@@ -7,7 +7,7 @@ use claviger::store::faults::{Crash, Event, Failure, FaultClock, Strike, Tear};
 use claviger::{Advice, Engine, Fault, JobStatus, KeyAlgorithm, OnboardMode, SvmError, Table};
 
 use crate::common::{self, PASSPHRASE, Records, passphrase, records, verify_clean, volume};
-use crate::node::{Failed, Node};
+use crate::node::{ANCHOR, Anchored, Failed, Node};
 use crate::setups::Setup;
 use crate::steps::{Stand, Step, Told};
 use crate::view::View;
@@ -56,7 +56,7 @@ pub(crate) fn enumerate(name: &str, setup: &Setup, least: usize, depth: Depth, s
                 // The process goes on, and dies later.
                 Strike::Failure(Failure::Unreachable | Failure::Unanswered) => {
                     for (later, event) in lived.iter().enumerate().skip(at + 1) {
-                        for crash in event.strikes().into_iter().filter(|strike| matches!(strike, Strike::Crash(_))) {
+                        for crash in event.strikes().into_iter().filter(leaves_something) {
                             run(&[&[first, (later, crash)]]);
                         }
                     }
@@ -65,7 +65,9 @@ pub(crate) fn enumerate(name: &str, setup: &Setup, least: usize, depth: Depth, s
                 Strike::Crash(Crash::After | Crash::Torn(Tear::EverySecond)) => {
                     let next = run(&[&[first], &[]]).remove(1);
                     for (later, event) in next.iter().enumerate() {
-                        for strike in event.strikes() {
+                        let failed = Strike::Failure(Failure::Unanswered);
+                        let strikes = event.strikes().into_iter();
+                        for strike in strikes.filter(|strike| *strike == failed || leaves_something(strike)) {
                             run(&[&[first], &[(later, strike)]]);
                         }
                     }
@@ -76,6 +78,12 @@ pub(crate) fn enumerate(name: &str, setup: &Setup, least: usize, depth: Depth, s
     }
     println!("{name}: {} events, {runs} runs, {:.1?}", events.len(), begun.elapsed());
     assert!(events.len() >= least, "{name} has only {} events: {events:?}", events.len());
+}
+
+/// Of the crashes at the events of a process that has met something before, as many as leave different disks: a crash before
+/// an event leaves what a crash after the one before it does.
+fn leaves_something(strike: &Strike) -> bool {
+    matches!(strike, Strike::Crash(Crash::After | Crash::Torn(Tear::EverySecond)))
 }
 
 /// The events to be struck.
@@ -116,7 +124,7 @@ impl<'a> Run<'a> {
         let strikes: Vec<Strike> = lives.iter().flat_map(|life| life.iter().map(|(_, strike)| *strike)).collect();
         let mut run = Self {
             steps,
-            node: Node::new(disk, setup.source.clone(), FaultClock::counting()),
+            node: Node::new(disk, Arc::new(Anchored::new(setup.anchored.clone())), setup.source.clone()),
             known: setup.view.clone(),
             told: None,
             life: &[],
@@ -202,6 +210,7 @@ impl<'a> Run<'a> {
         let events = self.node.clock.events();
         let told = |(at, strike): &(usize, Strike)| match (events.get(*at)?, strike) {
             (_, Strike::Crash(_)) => None,
+            (Event::Call(ANCHOR), Strike::Failure(_)) => Some((Fault::Node, Advice::Retry)),
             (Event::Call(_), Strike::Failure(Failure::Refused)) => Some((Fault::Keeper, Advice::GiveCredentials)),
             (Event::Call(_), Strike::Failure(_)) => Some((Fault::Keeper, Advice::Retry)),
             (Event::Commit { .. } | Event::ReplaceEach { .. }, Strike::Failure(_)) => {

@@ -2,6 +2,8 @@
 //! their contracts allow, and after the restart nothing that was acknowledged is lost and nothing that was begun is stuck.
 //! `docs/testing.md` says how an operation is put into the table below.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+// How much was tried is what such a test tells.
+#![allow(clippy::print_stdout)]
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -1,11 +1,16 @@
-//! A node: its disk and its keeper, which outlive the process, and the process, which may die.
+//! A node: its disk, its anchor and its keeper, which outlive the process, and the process, which may die.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use claviger::faults::KeeperFaults;
 use claviger::store::faults::{FaultClock, FaultyStore};
 use claviger::store::{Batch, Entry, Expectation, MemoryStore, Outcome, Replacement};
-use claviger::{Blame, Engine, JobError, JobStatus, KeystoreError, OpenEngineError, Options, Store, StoreError, Table};
+use claviger::{
+    Anchor, AnchorError, AnchorSource, Blame, Engine, JobError, JobStatus, KeystoreError, OpenEngineError, Options,
+    Store, StoreError, Table,
+};
+use uuid::Uuid;
 
 use crate::common::{self, LONG_PASSPHRASE, OTHER_PASSPHRASE, passphrase};
 use crate::setups::Source;
@@ -16,6 +21,7 @@ pub(crate) struct Failed(pub(crate) Box<dyn Blame>);
 
 pub(crate) struct Node {
     pub(crate) disk: Arc<MemoryStore>,
+    pub(crate) anchored: Arc<Anchored>,
     pub(crate) clock: FaultClock,
     pub(crate) keepers: KeeperFaults,
     pub(crate) source: Option<Arc<Source>>,
@@ -28,10 +34,11 @@ pub(crate) struct Node {
 
 impl Node {
     /// A node whose process does not run yet.
-    pub(crate) fn new(disk: Arc<MemoryStore>, source: Option<Arc<Source>>, clock: FaultClock) -> Self {
+    pub(crate) fn new(disk: Arc<MemoryStore>, anchored: Arc<Anchored>, source: Option<Arc<Source>>) -> Self {
+        let clock = FaultClock::counting();
         let keepers = KeeperFaults::on(clock.clone());
         let store = Arc::new(Hooked::over(FaultyStore::over(disk.clone(), clock.clone())));
-        Self { disk, clock, keepers, source, store, passphrase: LONG_PASSPHRASE, engine: None }
+        Self { disk, anchored, clock, keepers, source, store, passphrase: LONG_PASSPHRASE, engine: None }
     }
 
     /// Ends the process, which may be dead, and makes ready for another on this clock.
@@ -44,7 +51,8 @@ impl Node {
     }
 
     pub(crate) fn options(&self) -> Options {
-        Options { keeper_faults: Some(self.keepers.clone()), ..common::options() }
+        let anchor = AnchorSource::Provided(Arc::new(FaultyAnchor(self.anchored.clone(), self.clock.clone())));
+        Options { anchor, keeper_faults: Some(self.keepers.clone()), ..common::options() }
     }
 
     pub(crate) fn engine(&self) -> &Engine {
@@ -106,6 +114,30 @@ impl<E: Blame + 'static> From<E> for Failed {
         Self(Box::new(error))
     }
 }
+
+/// What the anchor remembers.
+pub(crate) type Anchored = Mutex<BTreeMap<Uuid, u64>>;
+
+/// An anchor whose calls are events.
+struct FaultyAnchor(Arc<Anchored>, FaultClock);
+
+impl Anchor for FaultyAnchor {
+    fn epoch(&self, hierarchy: Uuid) -> Result<Option<u64>, AnchorError> {
+        let epoch = || self.0.lock().unwrap().get(&hierarchy).copied();
+        self.1.call(ANCHOR, epoch).map_err(|struck| AnchorError::Other(struck.into()))
+    }
+
+    fn raise(&self, hierarchy: Uuid, epoch: u64) -> Result<(), AnchorError> {
+        let raise = || {
+            let before = self.0.lock().unwrap().insert(hierarchy, epoch);
+            assert!(before <= Some(epoch), "the anchor goes back");
+        };
+        self.1.call(ANCHOR, raise).map_err(|struck| AnchorError::Other(struck.into()))
+    }
+}
+
+/// The name of its events.
+pub(crate) const ANCHOR: &str = "anchor";
 
 /// Calls what a step asks for before the next `replace_each`.
 pub(crate) struct Hooked<S> {

@@ -1,18 +1,22 @@
 //! What there is before a scenario. Made once for each, and copied for each run.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use claviger::Engine;
 use claviger::store::MemoryStore;
-use claviger::store::faults::FaultClock;
+use claviger::{Engine, Options};
 
-use crate::common::{self, PASSPHRASE, passphrase};
-use crate::node::Node;
+use uuid::Uuid;
+
+use crate::common::{self, PASSPHRASE};
+use crate::node::{Failed, Node};
 use crate::steps::Step::{self, *};
 use crate::view::View;
 
 pub(crate) struct Setup {
     pub(crate) disk: Arc<MemoryStore>,
+    /// What the anchor remembers of it.
+    pub(crate) anchored: BTreeMap<Uuid, u64>,
     pub(crate) view: View,
     pub(crate) source: Option<Arc<Source>>,
 }
@@ -35,49 +39,49 @@ impl Source {
 }
 
 pub(crate) fn nothing() -> Setup {
-    Setup { disk: Arc::default(), view: View::default(), source: None }
+    Setup { disk: Arc::default(), anchored: BTreeMap::new(), view: View::default(), source: None }
 }
 
 /// A hierarchy without a keystore.
 pub(crate) fn hierarchy() -> Setup {
-    after(Arc::default(), &[CreateHierarchy])
+    after(Node::new(Arc::default(), Arc::default(), None), &[CreateHierarchy])
 }
 
 /// A hierarchy with a keystore that opens unattended.
 pub(crate) fn keystore() -> Setup {
-    after(common::unattended(), &[])
+    anchored(common::unattended(), &[])
 }
 
 /// One in Common Criteria mode, with keys.
 pub(crate) fn common_criteria() -> Setup {
-    after(common::common_criteria(), &[CreateSvm("a"), CreateKeys("a", 0, 3)])
+    anchored(common::common_criteria(), &[CreateSvm("a"), CreateKeys("a", 0, 3)])
 }
 
 pub(crate) fn empty_svm() -> Setup {
-    after(common::unattended(), &[CreateSvm("a")])
+    anchored(common::unattended(), &[CreateSvm("a")])
 }
 
 /// An SVM with keys, one of which is in rotation; and another.
 pub(crate) fn keys() -> Setup {
     let steps =
         [CreateSvm("a"), CreateKeys("a", 0, 9), BeginRotation("a", 0), CreateSvm("other"), CreateKey("other", 0)];
-    after(common::unattended(), &steps)
+    anchored(common::unattended(), &steps)
 }
 
 /// An SVM without keys, and with two KEKs.
 pub(crate) fn deleted_keys() -> Setup {
     let steps = [CreateSvm("a"), CreateKey("a", 0), CancelRekey("a"), DeleteKey("a", 0)];
-    after(common::unattended(), &steps)
+    anchored(common::unattended(), &steps)
 }
 
 /// Two pages of keys, and half a one.
 pub(crate) fn three_pages() -> Setup {
-    after(common::unattended(), &[CreateSvm("a"), CreateKeys("a", 0, 2 * 1_024 + 512)])
+    anchored(common::unattended(), &[CreateSvm("a"), CreateKeys("a", 0, 2 * 1_024 + 512)])
 }
 
 /// More pages than there are between two cursors.
 pub(crate) fn many_pages() -> Setup {
-    after(common::unattended(), &[CreateSvm("a"), CreateKeys("a", 0, 17 * 1_024 + 5)])
+    anchored(common::unattended(), &[CreateSvm("a"), CreateKeys("a", 0, 17 * 1_024 + 5)])
 }
 
 /// Nothing, and a backup. One of the backup's SVMs has two live KEKs.
@@ -87,11 +91,8 @@ pub(crate) fn backup() -> Setup {
 
 /// What the backup gives back, and the copied store.
 pub(crate) fn restored() -> Setup {
-    let source = Arc::new(source());
-    let disk = Arc::new(MemoryStore::default());
-    let secret = passphrase(source.passphrase);
-    drop(Engine::restore_on(disk.clone(), &source.backup, &secret, common::options()).unwrap());
-    Setup { disk, view: source.without_keys(), source: Some(source) }
+    let source = Some(Arc::new(source()));
+    after(Node::new(Arc::default(), Arc::default(), source), &[Restore])
 }
 
 fn source() -> Source {
@@ -103,15 +104,20 @@ fn source() -> Source {
         CreateSvm("b"),
         CreateKeys("b", 0, 7),
     ];
-    let Setup { disk, view, .. } = after(common::unattended(), &steps);
+    let Setup { disk, view, .. } = anchored(common::unattended(), &steps);
     let backup = common::open(&disk).backup().unwrap();
     Source { backup, passphrase: PASSPHRASE, disk, view }
 }
 
-/// What there is after these steps on `disk`.
-fn after(disk: Arc<MemoryStore>, steps: &[Step]) -> Setup {
-    let mut node = Node::new(disk, None, FaultClock::counting());
-    let run = || -> Result<View, crate::node::Failed> {
+/// What there is after these steps on a hierarchy that has no anchor yet.
+fn anchored(disk: Arc<MemoryStore>, steps: &[Step]) -> Setup {
+    let node = Node::new(disk, Arc::default(), None);
+    drop(Engine::open_on(node.disk.clone(), Options { danger_accept_rollback: true, ..node.options() }).unwrap());
+    after(node, steps)
+}
+
+fn after(mut node: Node, steps: &[Step]) -> Setup {
+    let run = || -> Result<View, Failed> {
         node.start()?;
         for step in steps {
             step.run(&mut node)?;
@@ -120,5 +126,6 @@ fn after(disk: Arc<MemoryStore>, steps: &[Step]) -> Setup {
     };
     let view = { run }().unwrap_or_else(|failed| panic!("{:?}", failed.0));
     node.engine = None;
-    Setup { disk: node.disk, view, source: None }
+    let anchored = node.anchored.lock().unwrap().clone();
+    Setup { disk: node.disk, anchored, view, source: node.source }
 }

@@ -69,12 +69,16 @@ impl Step {
                 let source = node.source.clone().expect("a source");
                 assert_eq!(node.engine().import_keys(&*source.disk, |_| ())?.findings, []);
             }
-            Self::CreateKeystore(mode, secret) => drop(node.engine().create_onboard(mode, &passphrase(secret))?),
+            Self::CreateKeystore(mode, secret) => {
+                node.engine().create_onboard(mode, &passphrase(secret))?;
+            }
             Self::ChangePassphrase(old, new) => {
                 patiently(|| node.engine().change_passphrase(&passphrase(old), &passphrase(new)))?;
                 node.passphrase = new;
             }
-            Self::CreateSvm(svm) => drop(node.engine().create_svm(&name(svm))?),
+            Self::CreateSvm(svm) => {
+                node.engine().create_svm(&name(svm))?;
+            }
             Self::RenameSvm(svm, other) => node.engine().rename_svm(id(node, svm), &name(other))?,
             Self::DeleteSvm(svm) => node.engine().delete_svm(id(node, svm))?,
             Self::CreateKey(svm, number) => {
