@@ -29,10 +29,10 @@ macro_rules! scenarios {
 }
 
 scenarios! {
-    create_hierarchy: nothing, 1 All, [CreateHierarchy];
-    create_keystore: hierarchy, 1 All, [CreateKeystore(OnboardMode::Unattended, PASSPHRASE)];
-    create_keystore_of_common_criteria: hierarchy, 1 Single, [CreateKeystore(OnboardMode::CommonCriteria, LONG_PASSPHRASE)];
-    change_passphrase: keystore, 1 All, [ChangePassphrase(PASSPHRASE, OTHER_PASSPHRASE)];
+    create_hierarchy: nothing, 3 Single, [CreateHierarchy];
+    create_keystore: hierarchy, 3 Single, [CreateKeystore(OnboardMode::Unattended, PASSPHRASE)];
+    create_keystore_of_common_criteria: hierarchy, 3 Crashes, [CreateKeystore(OnboardMode::CommonCriteria, LONG_PASSPHRASE)];
+    change_passphrase: keystore, 3 Single, [ChangePassphrase(PASSPHRASE, OTHER_PASSPHRASE)];
     change_passphrase_of_common_criteria: common_criteria, 5 Crashes, [ChangePassphrase(LONG_PASSPHRASE, OTHER_PASSPHRASE)];
 
     create_svm: keystore, 1 All, [CreateSvm("a")];
@@ -52,7 +52,7 @@ scenarios! {
     rekey_twice: keys, 15 Single, [Rekey("a"), Rekey("a")];
     rekey_cancelled_and_asked_for_again: keys, 12 All, [CancelRekey("a"), Rekey("a")];
     rekey_between_other_things: keys, 14 Single, [CancelRekey("a"), CreateKey("a", 60), BeginRotation("a", 2), Rekey("a")];
-    rekey_of_three_pages: three_pages, 11 Single, [Rekey("a")];
+    rekey_of_two_pages: two_pages, 15 Single, [Rekey("a")];
     rekey_of_many_pages: many_pages, 31 LastPages, [Rekey("a")];
 
     backup: keys, 8 Crashes, [Rekey("a"), Backup];

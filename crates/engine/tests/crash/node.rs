@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use claviger::faults::KeeperFaults;
-use claviger::store::faults::{FaultClock, FaultyStore};
+use claviger::store::faults::{FaultClock, FaultyStore, Strike};
 use claviger::store::{Batch, Entry, Expectation, MemoryStore, Outcome, Replacement};
 use claviger::{
     Anchor, AnchorError, AnchorSource, Blame, Engine, JobError, JobStatus, KeystoreError, OpenEngineError, Options,
@@ -23,6 +23,8 @@ pub(crate) struct Node {
     pub(crate) disk: Arc<MemoryStore>,
     pub(crate) anchored: Arc<Anchored>,
     pub(crate) clock: FaultClock,
+    /// Whether something befalls the process.
+    is_struck: bool,
     pub(crate) keepers: KeeperFaults,
     pub(crate) source: Option<Arc<Source>>,
     pub(crate) store: Arc<Hooked<FaultyStore<MemoryStore>>>,
@@ -38,11 +40,23 @@ impl Node {
         let clock = FaultClock::counting();
         let keepers = KeeperFaults::on(clock.clone());
         let store = Arc::new(Hooked::over(FaultyStore::over(disk.clone(), clock.clone())));
-        Self { disk, anchored, clock, keepers, source, store, passphrase: LONG_PASSPHRASE, engine: None }
+        Self {
+            disk,
+            anchored,
+            clock,
+            is_struck: false,
+            keepers,
+            source,
+            store,
+            passphrase: LONG_PASSPHRASE,
+            engine: None,
+        }
     }
 
-    /// Ends the process, which may be dead, and makes ready for another on this clock.
-    pub(crate) fn restart(&mut self, clock: FaultClock) {
+    /// Ends the process, which may be dead, and makes ready for another, which is to meet this.
+    pub(crate) fn restart(&mut self, life: &[(usize, Strike)]) {
+        let clock = FaultClock::striking(life.iter().copied());
+        self.is_struck = !life.is_empty();
         // A job's thread ends with it.
         self.engine = None;
         self.keepers = self.keepers.after_restart(clock.clone());
@@ -72,6 +86,7 @@ impl Node {
         }
         let engine = self.engine.insert(engine);
         for job in engine.jobs()? {
+            assert!(self.is_struck || job.status != JobStatus::Interrupted, "a job did not go on by itself");
             match engine.resume_job(job.id) {
                 Ok(job) => drop(job.wait()?),
                 Err(JobError::Ended { .. }) => {}

@@ -74,9 +74,9 @@ pub(crate) fn deleted_keys() -> Setup {
     anchored(common::unattended(), &steps)
 }
 
-/// Two pages of keys, and half a one.
-pub(crate) fn three_pages() -> Setup {
-    anchored(common::unattended(), &[CreateSvm("a"), CreateKeys("a", 0, 2 * 1_024 + 512)])
+/// A page of keys, and half a one.
+pub(crate) fn two_pages() -> Setup {
+    anchored(common::unattended(), &[CreateSvm("a"), CreateKeys("a", 0, 1_024 + 512)])
 }
 
 /// More pages than there are between two cursors.

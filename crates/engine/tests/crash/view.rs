@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use claviger::store::MemoryStore;
-use claviger::{Engine, KeystoreError, ObjectRef, Options, Store, SvmId, Table};
+use claviger::{Engine, KeystoreError, ObjectRef, OnboardMode, Options, Store, SvmId, Table};
 use uuid::Uuid;
 
 use crate::common::{self, Bytes, LONG_PASSPHRASE, OTHER_PASSPHRASE, PASSPHRASE, passphrase, versions};
@@ -88,15 +88,15 @@ fn passphrase_of(engine: &Engine, disk: &MemoryStore) -> &'static [u8] {
     let salt = BASE64.decode(body).unwrap()[10..42].to_vec();
     let known = KNOWN.lock().unwrap().get(&salt).copied();
     known.unwrap_or_else(|| {
-        let found = the_one_that_unlocks(disk);
+        let found = the_one_that_unlocks(engine.keystore().unwrap().mode, disk);
         KNOWN.lock().unwrap().insert(salt, found);
         found
     })
 }
 
-/// The first that unlocks of the passphrases that the scenarios use: what they change from comes before what they change to.
-/// Tried on copies, as in Common Criteria mode a wrong one costs a wait.
-fn the_one_that_unlocks(disk: &MemoryStore) -> &'static [u8] {
+/// The first that unlocks of the two that scenarios in this mode use: what they change from comes before what they change
+/// to. Tried on copies, as in Common Criteria mode a wrong one costs a wait.
+fn the_one_that_unlocks(mode: OnboardMode, disk: &MemoryStore) -> &'static [u8] {
     let unlocks = |candidate: &&'static [u8]| {
         let copy = MemoryStore::default();
         for (table, key, value) in common::records(disk) {
@@ -112,7 +112,11 @@ fn the_one_that_unlocks(disk: &MemoryStore) -> &'static [u8] {
             Err(error) => panic!("{error:?}"),
         }
     };
-    [PASSPHRASE, LONG_PASSPHRASE, OTHER_PASSPHRASE].into_iter().find(unlocks).expect("a passphrase of the scenarios")
+    let first = match mode {
+        OnboardMode::Unattended => PASSPHRASE,
+        OnboardMode::CommonCriteria => LONG_PASSPHRASE,
+    };
+    [first, OTHER_PASSPHRASE].into_iter().find(unlocks).expect("a passphrase of the scenarios")
 }
 
 /// Waits as long as Common Criteria mode asks after a crash that came between the count of an attempt and its success.
