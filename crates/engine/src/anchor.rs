@@ -31,7 +31,8 @@ pub trait Anchor: Send + Sync {
     /// [`AnchorError`]; the hierarchy is then not opened.
     fn epoch(&self, hierarchy: Uuid) -> Result<Option<u64>, AnchorError>;
 
-    /// Remembers `epoch`, durably when it returns. It is higher than any before.
+    /// Remembers `epoch`, durably when it returns. It is higher than any before, or the same once more where the answer did
+    /// not come.
     ///
     /// # Errors
     /// [`AnchorError`]; the epoch may then be remembered or not.

@@ -542,7 +542,8 @@ impl Blame for OpenEngineError {
             }
             Self::Unfinished { .. } => (Fault::Caller, Advice::Correct),
             Self::Store(error) => error.blame(),
-            Self::RolledBack { .. } | Self::NotAnchored | Self::Anchor { .. } => (Fault::Data, Advice::Repair),
+            Self::RolledBack { .. } | Self::NotAnchored => (Fault::Data, Advice::Repair),
+            Self::Anchor { source } => source.blame(),
             Self::NoAnchor => (Fault::Caller, Advice::Correct),
             Self::NoSealingKey | Self::OtherSealingKey | Self::SealingKeyLength(_) => {
                 (Fault::Caller, Advice::GiveCredentials)

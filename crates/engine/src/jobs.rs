@@ -349,9 +349,11 @@ impl Engine {
     }
 
     fn stand_of(&self, record: &JobRecord) -> JobInfo {
-        match self.jobs.get(record.job) {
-            Some(job) => job.info(),
-            None => info_of(record, status_of(&record.phase).unwrap_or(JobStatus::Interrupted)),
+        // A job whose end is durable has ended, also while its thread is still about to say so.
+        match (status_of(&record.phase), self.jobs.get(record.job)) {
+            (Some(ended), _) => info_of(record, ended),
+            (None, Some(running)) => running.info(),
+            (None, None) => info_of(record, JobStatus::Interrupted),
         }
     }
 }

@@ -1,0 +1,130 @@
+//! All that can be seen of a hierarchy from outside: what a scenario is judged by.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use claviger::store::MemoryStore;
+use claviger::{Engine, KeystoreError, ObjectRef, OnboardMode, Options, Store, SvmId, Table};
+use uuid::Uuid;
+
+use crate::common::{self, Bytes, LONG_PASSPHRASE, OTHER_PASSPHRASE, PASSPHRASE, passphrase, versions};
+
+/// A hierarchy; nothing of it where its creation was not completed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct View {
+    pub(crate) hierarchy: Option<Uuid>,
+    pub(crate) keystore: Option<(Uuid, &'static [u8])>,
+    pub(crate) svms: BTreeMap<SvmId, Svm>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Svm {
+    pub(crate) name: String,
+    pub(crate) is_admin: bool,
+    /// The current and the retiring version.
+    pub(crate) kek: Option<(u32, Option<u32>)>,
+    pub(crate) keys: BTreeMap<ObjectRef, Versions>,
+}
+
+/// The versions of an object's key with their bytes, the older first.
+pub(crate) type Versions = Vec<(u32, Bytes)>;
+
+/// The KEKs of some SVM are not in memory.
+#[derive(Debug)]
+pub(crate) struct Closed;
+
+impl View {
+    /// What `engine` shows, which runs on a store over `disk`. Every key must open, unless KEKs are not in memory.
+    pub(crate) fn of(engine: &Engine, disk: &MemoryStore) -> Result<Self, Closed> {
+        let keystore = engine.keystore().map(|keystore| match keystore.locked {
+            true => Err(Closed),
+            false => Ok((keystore.id, passphrase_of(engine, disk))),
+        });
+        let svms = engine.svms().into_iter().map(|info| {
+            let kek = engine.kek(info.id()).unwrap();
+            if kek.is_some_and(|kek| !kek.in_memory) {
+                return Err(Closed);
+            }
+            let mut keys = BTreeMap::new();
+            engine.open_all(info.id(), |object, key| drop(keys.insert(object, versions(&key.unwrap())))).unwrap();
+            let kek = kek.map(|kek| (kek.version.get(), kek.retiring.map(|version| version.get())));
+            Ok((info.id(), Svm { name: info.name().unwrap().to_string(), is_admin: info.is_admin(), kek, keys }))
+        });
+        let hierarchy = Some(engine.identity().unwrap().0);
+        Ok(Self { hierarchy, keystore: keystore.transpose()?, svms: svms.collect::<Result<_, _>>()? })
+    }
+
+    pub(crate) fn svm(&self, name: &str) -> Option<(SvmId, &Svm)> {
+        self.svms.iter().find(|(_, svm)| svm.name == name).map(|(id, svm)| (*id, svm))
+    }
+
+    /// The same with a change to the SVM of this name.
+    pub(crate) fn with(mut self, name: &str, change: impl FnOnce(&mut Svm)) -> Self {
+        change(self.svms.values_mut().find(|svm| svm.name == name).expect("the scenario's SVM"));
+        self
+    }
+
+    /// The same without the SVM of this name.
+    pub(crate) fn without(mut self, name: &str) -> Self {
+        self.svms.retain(|_, svm| svm.name != name);
+        self
+    }
+
+    /// The KEKs that must be with a keeper.
+    pub(crate) fn live_keks(&self) -> Vec<(SvmId, u32)> {
+        let versions =
+            |kek: Option<(u32, Option<u32>)>| kek.into_iter().flat_map(|(new, old)| old.into_iter().chain([new]));
+        self.svms.iter().flat_map(|(id, svm)| versions(svm.kek).map(|version| (*id, version))).collect()
+    }
+}
+
+/// The passphrase that the keystore is under. Trying takes long, so the salt, which a backup shows, is remembered.
+fn passphrase_of(engine: &Engine, disk: &MemoryStore) -> &'static [u8] {
+    static KNOWN: Mutex<BTreeMap<Vec<u8>, &'static [u8]>> = Mutex::new(BTreeMap::new());
+    let backup = engine.backup().unwrap();
+    let body: String = backup.lines().filter(|line| !line.starts_with('-')).collect();
+    let salt = BASE64.decode(body).unwrap()[10..42].to_vec();
+    let known = KNOWN.lock().unwrap().get(&salt).copied();
+    known.unwrap_or_else(|| {
+        let found = the_one_that_unlocks(engine.keystore().unwrap().mode, disk);
+        KNOWN.lock().unwrap().insert(salt, found);
+        found
+    })
+}
+
+/// The first that unlocks of the two that scenarios in this mode use: what they change from comes before what they change
+/// to. Tried on copies, as in Common Criteria mode a wrong one costs a wait.
+fn the_one_that_unlocks(mode: OnboardMode, disk: &MemoryStore) -> &'static [u8] {
+    let unlocks = |candidate: &&'static [u8]| {
+        let copy = MemoryStore::default();
+        for (table, key, value) in common::records(disk) {
+            if matches!(table, Table::Node | Table::Keystores) {
+                common::put(&copy, table, &key, &value);
+            }
+        }
+        let copy: Arc<dyn Store> = Arc::new(copy);
+        let engine = Engine::open_on(copy, Options { resume_jobs: false, ..common::options() }).unwrap();
+        match patiently(|| engine.unlock(&passphrase(candidate))) {
+            Ok(()) => true,
+            Err(KeystoreError::WrongPassphrase) => false,
+            Err(error) => panic!("{error:?}"),
+        }
+    };
+    let first = match mode {
+        OnboardMode::Unattended => PASSPHRASE,
+        OnboardMode::CommonCriteria => LONG_PASSPHRASE,
+    };
+    [first, OTHER_PASSPHRASE].into_iter().find(unlocks).expect("a passphrase of the scenarios")
+}
+
+/// Waits as long as Common Criteria mode asks after a crash that came between the count of an attempt and its success.
+pub(crate) fn patiently(mut attempt: impl FnMut() -> Result<(), KeystoreError>) -> Result<(), KeystoreError> {
+    loop {
+        match attempt() {
+            Err(KeystoreError::TooSoon { wait }) => std::thread::sleep(wait),
+            other => return other,
+        }
+    }
+}
