@@ -9,7 +9,7 @@ use std::path::Path;
 
 use self::combine::Combiner;
 use self::database::{Database, Records};
-use crate::local::{self, Access, Copied, Fault, Health, Layout, Lock, NotDurable};
+use crate::local::{self, Access, Copied, CopiedStore, Fault, Health, Layout, Lock, NotDurable};
 use crate::turn::{Turn, first_unmet};
 use crate::{
     Batch, Entry, Expectation, OpenError, Operations, Outcome, Replacement, Store, StoreError, StoreKind, StoreOptions,
@@ -110,10 +110,14 @@ impl RedbStore {
     /// # Errors
     /// [`OpenError`], as each of its variants says.
     pub fn open_copy(dir: &Path, options: &StoreOptions) -> Result<Self, OpenError> {
+        Self::open_copy_and(dir, options, CopiedStore::IsFree)
+    }
+
+    pub(crate) fn open_copy_and(dir: &Path, options: &StoreOptions, copied: CopiedStore) -> Result<Self, OpenError> {
         // redb is closed when it is dropped.
-        let Copied { scratch, database, mark } = local::copy(Layout::of(dir), KIND, |_| Ok(()))?;
+        let Copied { scratch, database, mark, lock } = local::copy(Layout::of(dir), KIND, |_| Ok(()))?;
         let database = Database::open(&database, mark, options.cache_bytes).map_err(|fault| fault.on_opening(dir))?;
-        Ok(Self::over(database, Access::ReadOnly { _copy: scratch }))
+        Ok(Self::over(database, Access::ReadOnly { _copy: scratch, _lock: copied.keep(lock) }))
     }
 
     fn open_locked(dir: &Path, options: &StoreOptions, lock: Lock) -> Result<Self, OpenError> {
