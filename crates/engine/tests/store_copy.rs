@@ -1,6 +1,6 @@
 //! A hierarchy is copied from one kind of store to another, and nothing is lost on the way.
 // As in every test; clippy only knows functions that are marked as one.
-#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
 mod common;
 
