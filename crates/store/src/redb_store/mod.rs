@@ -40,8 +40,8 @@ const MAX_TURN: usize = 1024;
 /// So a scan sees all of a commit or nothing of it, and neither a get nor a scan waits for who writes. Nothing is visible
 /// before it is in the file and synced.
 ///
-/// Commits that wait for their turn at the same time share a transaction, and its two syncs. The expectations of each are
-/// looked at after the changes of those before it. `replace_each` takes a transaction per 1024 records, and takes along
+/// Commits that wait for their turn at the same time share a transaction, and its two syncs; the turn goes to who has
+/// waited longest. The expectations of each are looked at after the changes of those before it. `replace_each` takes a transaction per 1024 records, and takes along
 /// who waits to commit. A guard that held when a transaction began holds for every record of it, except where the
 /// transaction itself replaces the guard's record; then it is looked at again.
 ///
@@ -63,8 +63,8 @@ const MAX_TURN: usize = 1024;
 ///
 /// # Space and memory
 ///
-/// The file is some 1.5 times as large as the records in it. Freed pages are used again; the file is cut at its end when
-/// it is closed. `cache_bytes` bounds redb's cache, of which at most half holds what a transaction has not written yet.
+/// The file is 1.1 to 2 times as large as the records in it. Freed pages are used again; what is free at the file's end is
+/// cut off when it is closed. `cache_bytes` bounds redb's cache, of which at most half holds what a transaction has not written yet.
 pub struct RedbStore {
     database: Database,
     combiner: Combiner<Operations, Committed>,
