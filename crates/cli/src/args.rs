@@ -4,8 +4,9 @@ mod key;
 
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand};
-use claviger::SvmName;
+use claviger::{StoreKind, SvmName};
 use uuid::Uuid;
 
 use crate::exit::EXIT_CODES;
@@ -68,6 +69,8 @@ pub(crate) enum Command {
         /// How many volume keys to make, in two SVMs
         #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
         keys: u64,
+        #[command(flatten)]
+        store: StoreArg,
     },
 
     /// Make a new hierarchy, with its admin SVM
@@ -76,6 +79,8 @@ pub(crate) enum Command {
         /// The admin SVM's name, which stands for the cluster
         #[arg(long, value_name = "NAME", default_value = "cluster")]
         name: SvmName,
+        #[command(flatten)]
+        store: StoreArg,
     },
 
     /// SVMs: create, list, rename, delete
@@ -109,6 +114,10 @@ pub(crate) enum Command {
     /// Backups of the hierarchy, without the keys: create, restore
     #[command(subcommand)]
     Backup(BackupCommand),
+
+    /// The hierarchy's store: copy it to one of another kind
+    #[command(subcommand)]
+    Store(StoreCommand),
 
     /// Long operations: list, show, wait for, cancel
     #[command(subcommand)]
@@ -220,6 +229,42 @@ pub(crate) enum BackupCommand {
         /// A copy of the hierarchy's directory, whose keys are taken over. Nothing is written there
         #[arg(long, value_name = "DIR")]
         keys_from: Option<PathBuf>,
+    },
+}
+
+/// On which database the store of a new hierarchy is.
+#[derive(Debug, clap::Args)]
+pub(crate) struct StoreArg {
+    /// The database that the store is on; `claviger store copy` changes it later
+    #[arg(long, value_name = "KIND", default_value = StoreKind::default().name(), value_parser = store_kinds())]
+    pub(crate) store: StoreKind,
+}
+
+fn store_kinds() -> impl TypedValueParser<Value = StoreKind> {
+    PossibleValuesParser::new(StoreKind::ALL.map(StoreKind::name)).try_map(|name| name.parse())
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum StoreCommand {
+    /// Copy a hierarchy to a store on another database, compare the two, and open every key of the copy
+    ///
+    /// Nothing is written to the source, and nobody can write to it meanwhile. Damaged records are copied as they are and named:
+    /// the exit code is 6 then, and the copy complete. A copy that was interrupted does not open, and can be repeated. Both
+    /// stores are copied to the directory for temporary files (TMPDIR) on the way. Use one of the two from then on, and remove
+    /// the other.
+    #[command(
+        after_help = "Example:\n  claviger store copy --from /var/lib/claviger --to /var/lib/claviger-redb --store redb"
+    )]
+    Copy {
+        /// The hierarchy's directory
+        #[arg(long, value_name = "D")]
+        from: PathBuf,
+        /// The copy's directory, which must not exist or be empty
+        #[arg(long, value_name = "D2")]
+        to: PathBuf,
+        /// The database that the copy is on
+        #[arg(long, value_name = "KIND", value_parser = store_kinds())]
+        store: StoreKind,
     },
 }
 

@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use claviger::store::OpenError as StoreOpenError;
 use claviger::{
-    Advice, BackupError, BackupTextError, Blame, Fault, JobError, KeyError, KeystoreError, OpenEngineError, RekeyError,
-    SvmError,
+    Advice, BackupError, BackupTextError, Blame, CopyError, Fault, JobError, KeyError, KeystoreError, OpenEngineError,
+    RekeyError, SvmError,
 };
 
 /// How a command ends. The numbers are an interface: scripts tell them apart.
@@ -79,7 +79,7 @@ pub(crate) fn of_open(error: &OpenEngineError) -> Exit {
 pub(crate) fn of_store(error: &StoreOpenError) -> Exit {
     match error {
         StoreOpenError::Missing { .. } => Exit::NotFound,
-        StoreOpenError::Exists { .. } => Exit::Taken,
+        StoreOpenError::Exists { .. } | StoreOpenError::OtherKind { .. } => Exit::Taken,
         StoreOpenError::Locked { .. } | StoreOpenError::Io { .. } => Exit::Node,
         _ => Exit::Damage,
     }
@@ -130,6 +130,13 @@ pub(crate) fn of_backup(error: &BackupError) -> Exit {
         BackupError::Text(BackupTextError::WrongPassphrase) => Exit::Passphrase,
         BackupError::Keystore(error) => of_keystore(error),
         BackupError::Open(error) => of_open(error),
+        error => by_blame(error),
+    }
+}
+
+pub(crate) fn of_copy(error: &CopyError) -> Exit {
+    match error {
+        CopyError::Open(error) => of_open(error),
         error => by_blame(error),
     }
 }

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 
 use claviger::store::OpenError as StoreOpenError;
 use claviger::{
-    ArenaError, BackupError, Blame, JobError, KeyError, KeystoreError, OpenEngineError, PassphraseError, RecordError,
-    RekeyError, SvmError,
+    ArenaError, BackupError, Blame, CopyError, JobError, KeyError, KeystoreError, OpenEngineError, PassphraseError,
+    RecordError, RekeyError, SvmError,
 };
 use serde::Serialize;
 
@@ -64,6 +64,8 @@ pub(crate) enum Failure {
     #[error(transparent)]
     Backup(#[from] BackupError),
     #[error(transparent)]
+    Copy(#[from] CopyError),
+    #[error(transparent)]
     Records(#[from] RecordError),
     #[error(transparent)]
     Passphrase(#[from] PassphraseError),
@@ -101,6 +103,7 @@ impl Failure {
             Self::Rekey(error) => exit::of_rekey(error),
             Self::Job(error) => exit::of_job(error),
             Self::Backup(error) => exit::of_backup(error),
+            Self::Copy(error) => exit::of_copy(error),
             Self::Records(error) => exit::by_blame(error),
         }
     }
@@ -152,6 +155,13 @@ impl Failure {
             }
             Self::Job(error) => by_blame(error),
             Self::Backup(error) => by_blame(error),
+            Self::Copy(CopyError::Open(OpenEngineError::Store(StoreOpenError::Missing { .. }))) => {
+                "name the directory of a hierarchy with --from".into()
+            }
+            Self::Copy(CopyError::Open(OpenEngineError::Exists { .. })) => {
+                "name an empty directory with --to, or remove what an interrupted copy has left there".into()
+            }
+            Self::Copy(error) => by_blame(error),
             Self::Records(error) => by_blame(error),
             Self::Memory(error) | Self::Passphrase(PassphraseError::Arena(error)) => by_blame(error),
             Self::Random(_) | Self::Passphrase(_) => "try again later".into(),

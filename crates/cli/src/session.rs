@@ -10,6 +10,9 @@ use crate::failure::Failure;
 use crate::output::Output;
 use crate::passphrase::Source;
 
+/// Where the store is in a hierarchy's directory (`docs/formats.md`, store directory).
+pub(crate) const STORE_DIR: &str = "store";
+
 /// One command's run.
 pub(crate) struct Session {
     pub(crate) output: Output,

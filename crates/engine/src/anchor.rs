@@ -103,6 +103,16 @@ pub(crate) fn is_file_name(name: &std::ffi::OsStr) -> bool {
     files::is_named(name, FILE_NAME)
 }
 
+/// Copies the anchor beside one store, if there is one, to beside another.
+pub(crate) fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
+    let mut raw = Vec::new();
+    match File::open(from.join(FILE_NAME)).and_then(|file| file.take(MAX_FILE_BYTES).read_to_end(&mut raw)) {
+        Ok(_) => files::replace(&to.join(FILE_NAME), &[&raw]),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 /// The file `anchor` (`docs/formats.md`, anchor file).
 struct AnchorFile {
     path: PathBuf,

@@ -265,7 +265,7 @@ impl Core {
         Ok(())
     }
 
-    fn load(store: Arc<dyn Store>, dir: Option<&Path>, options: Options) -> Result<Self, OpenEngineError> {
+    pub(crate) fn load(store: Arc<dyn Store>, dir: Option<&Path>, options: Options) -> Result<Self, OpenEngineError> {
         if store.get(Table::Node, NodeRecord::KEY)?.is_none() {
             return Err(OpenEngineError::Unfinished { dir: dir.map(Path::to_owned) });
         }
@@ -377,7 +377,7 @@ impl Core {
     }
 }
 
-fn store_dir(dir: &Path) -> PathBuf {
+pub(crate) fn store_dir(dir: &Path) -> PathBuf {
     dir.join(STORE_DIR)
 }
 
@@ -407,11 +407,11 @@ pub(crate) fn create_store(dir: &Path, options: &Options) -> Result<Arc<dyn Stor
     }
     match options.store.create(&store_dir(dir), &options.store_options) {
         Err(StoreOpenError::Exists { .. }) => {
-            let (dir, kind) = (store_dir(dir), StoreKind::of(&store_dir(dir))?);
+            let kind = StoreKind::of(&store_dir(dir))?;
             if kind != options.store {
-                return Err(StoreOpenError::OtherKind { dir, kind }.into());
+                return Err(StoreOpenError::OtherKind { dir: store_dir(dir), kind }.into());
             }
-            Ok(open_store(&dir, &options.store_options)?.into())
+            Ok(open_store(&store_dir(dir), &options.store_options)?.into())
         }
         created => Ok(created?.into()),
     }

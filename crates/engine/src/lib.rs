@@ -52,6 +52,7 @@ mod records;
 mod rekey;
 mod rotation;
 mod sealing_key;
+mod store_copy;
 mod svms;
 mod verify;
 
@@ -71,6 +72,7 @@ pub use keystores::{KeystoreError, KeystoreInfo, OnboardMode};
 pub use options::{AnchorSource, KeyMemory, Options, SealingSource};
 pub use records::{RecordError, RecordName};
 pub use rekey::RekeyError;
+pub use store_copy::CopyError;
 pub use svms::{InvalidSvmName, SvmError, SvmInfo, SvmName};
 pub use verify::{Finding, Problem, Report};
 

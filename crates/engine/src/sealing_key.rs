@@ -51,6 +51,17 @@ pub(crate) fn is_file_name(name: &OsStr) -> bool {
     files::is_named(name, FILE_NAME)
 }
 
+/// Copies the sealing key beside one store to beside another, unless it is there.
+pub(crate) fn copy_file(arena: &Arena, from: &Path, to: &Path) -> Result<(), OpenEngineError> {
+    let (key, path) = (read(arena, &from.join(FILE_NAME))?, to.join(FILE_NAME));
+    let failed = |source| OpenEngineError::SealingKeyFile { path: path.clone(), source };
+    match path.try_exists().map_err(failed)? {
+        true if read(arena, &path)?.ct_eq(&key) => Ok(()),
+        true => Err(OpenEngineError::OtherSealingKey),
+        false => files::replace(&path, &[MAGIC_AND_FORMAT, key.expose()]).map_err(failed),
+    }
+}
+
 fn write(arena: &Arena, path: &Path) -> Result<Key256, OpenEngineError> {
     let failed = |source| OpenEngineError::SealingKeyFile { path: path.to_owned(), source };
     let key = Key256::generate(arena, &mut SystemRandom).map_err(OpenEngineError::Key)?;

@@ -38,7 +38,7 @@ mod turn;
 
 pub use batch::{Batch, Change, MAX_KEY_BYTES, MAX_OPERATIONS, MAX_RECORD_BYTES, Operations};
 pub use error::{OpenError, StoreError};
-pub use local::{StoreKind, StoreOptions, UnknownStoreKind, open_store, open_store_copy};
+pub use local::{StoreKind, StoreOptions, UnknownStoreKind, open_store, open_store_copy, open_store_copy_locked};
 pub use memory::MemoryStore;
 pub use redb_store::RedbStore;
 pub use sled_store::SledStore;

@@ -22,6 +22,10 @@ pub enum Table {
 }
 
 impl Table {
+    /// All tables.
+    pub const ALL: [Self; 7] =
+        [Self::Node, Self::Svms, Self::Keystores, Self::Keks, Self::Keys, Self::Jobs, Self::Certificates];
+
     /// The number that stands for the table in a store's format.
     #[must_use]
     pub const fn number(self) -> u8 {

@@ -14,10 +14,7 @@ use super::verify::{FindingView, exit_of};
 use crate::args::BackupCommand;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::session::Session;
-
-/// Where the store lies below a hierarchy's directory.
-const STORE_DIR: &str = "store";
+use crate::session::{STORE_DIR, Session};
 
 /// A backup that was written to a file.
 #[derive(Serialize)]

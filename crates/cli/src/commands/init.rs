@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use claviger::{Engine, SvmName};
+use claviger::{Engine, Options, StoreKind, SvmName};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -14,6 +14,7 @@ use crate::session::Session;
 #[derive(Serialize)]
 struct Made {
     dir: String,
+    store: &'static str,
     hierarchy: Option<Uuid>,
     svm: Option<SvmView>,
 }
@@ -25,11 +26,12 @@ impl fmt::Display for Made {
     }
 }
 
-pub(crate) fn run(session: &Session, name: &SvmName) -> Result<Exit, Failure> {
+pub(crate) fn run(session: &Session, name: &SvmName, store: StoreKind) -> Result<Exit, Failure> {
     let dir = session.dir()?;
-    let engine = Engine::create(dir, name, session.options())?;
+    let engine = Engine::create(dir, name, Options { store, ..session.options() })?;
     session.output.result(&Made {
         dir: dir.display().to_string(),
+        store: store.name(),
         hierarchy: engine.identity().map(|(hierarchy, _)| hierarchy),
         svm: engine.svms().first().map(SvmView::of),
     })?;

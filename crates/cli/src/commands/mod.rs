@@ -9,6 +9,7 @@ mod keystore;
 mod quickstart;
 mod rekey;
 mod show;
+mod store;
 mod svm;
 mod verify;
 
@@ -23,14 +24,15 @@ pub(crate) fn run(args: Args, output: Output) -> Result<Exit, Failure> {
     let Args { common, command } = args;
     let session = || Session::new(common, output);
     match command {
-        Command::Quickstart { keys } => quickstart::run(&session()?, keys),
-        Command::Init { name } => init::run(&session()?, &name),
+        Command::Quickstart { keys, store } => quickstart::run(&session()?, keys, store.store),
+        Command::Init { name, store } => init::run(&session()?, &name, store.store),
         Command::Svm(command) => svm::run(&session()?, command),
         Command::Keystore(command) => keystore::run(&session()?, command),
         Command::Key(command) => key::run(&session()?, command),
         Command::Rekey { svm } => rekey::run(&session()?, svm.as_deref()),
         Command::Verify => verify::run(&session()?),
         Command::Backup(command) => backup::run(&session()?, command),
+        Command::Store(command) => store::run(&session()?, &command),
         Command::Job(command) => job::run(&session()?, &command),
         Command::Show => show::run(&session()?),
         Command::Completions { shell } => completions::run(output, shell),

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::Path;
 use std::time::Instant;
 
-use claviger::{Engine, KeyAlgorithm, OnboardMode, SvmInfo, SvmName};
+use claviger::{Engine, KeyAlgorithm, OnboardMode, Options, StoreKind, SvmInfo, SvmName};
 use serde::Serialize;
 
 use super::key::create_volumes;
@@ -81,20 +81,20 @@ impl fmt::Display for Story {
     }
 }
 
-pub(crate) fn run(session: &Session, keys: u64) -> Result<Exit, Failure> {
+pub(crate) fn run(session: &Session, keys: u64, store: StoreKind) -> Result<Exit, Failure> {
     match session.dir_if_named() {
-        Some(dir) => story(session, dir, keys, true),
+        Some(dir) => story(session, dir, keys, store, true),
         None => {
             let scratch = tempfile::tempdir().map_err(Failure::Scratch)?;
-            story(session, &scratch.path().join("hierarchy"), keys, false)
+            story(session, &scratch.path().join("hierarchy"), keys, store, false)
         }
     }
 }
 
-fn story(session: &Session, dir: &Path, wanted: u64, kept: bool) -> Result<Exit, Failure> {
+fn story(session: &Session, dir: &Path, wanted: u64, store: StoreKind, kept: bool) -> Result<Exit, Failure> {
     let mut times = Times::default();
     let admin = name(ADMIN)?;
-    let engine = times.step("init", || Ok(Engine::create(dir, &admin, session.options())?))?;
+    let engine = times.step("init", || Ok(Engine::create(dir, &admin, Options { store, ..session.options() })?))?;
     times.step("keystore", || create_keystore(session, &engine, kept))?;
     let svms = times.step("svms", || create_svms(&engine))?;
     let keys = times.step("create", || create_keys(session, &engine, &svms, wanted))?;
@@ -118,7 +118,7 @@ fn story(session: &Session, dir: &Path, wanted: u64, kept: bool) -> Result<Exit,
         svms: svms.iter().map(|svm| Svm::of(&engine, svm)).collect::<Result<_, _>>()?,
         times_ms: times,
         dir: kept.then(|| dir.display().to_string()),
-        hierarchy: Hierarchy::of(&engine)?,
+        hierarchy: Hierarchy::of(&engine, dir)?,
     };
     session.output.result(&story)?;
     match exit_of(&report.findings) {

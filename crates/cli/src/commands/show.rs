@@ -1,8 +1,9 @@
 //! `claviger show`: the hierarchy as a tree.
 
 use std::fmt;
+use std::path::Path;
 
-use claviger::{Engine, JobStatus, KekInfo, KekVersion, KeyError, KeyType, SvmInfo};
+use claviger::{Engine, JobStatus, KekInfo, KekVersion, KeyError, KeyType, StoreKind, SvmInfo};
 use jiff::Timestamp;
 use serde::Serialize;
 use uuid::Uuid;
@@ -12,7 +13,7 @@ use super::keystore::KeystoreView;
 use super::svm::SvmView;
 use crate::exit::Exit;
 use crate::failure::{Failure, one_line};
-use crate::session::Session;
+use crate::session::{STORE_DIR, Session};
 use crate::tree::Tree;
 
 /// The hierarchy as it stands.
@@ -20,6 +21,8 @@ use crate::tree::Tree;
 pub(crate) struct Hierarchy {
     hierarchy: Option<Uuid>,
     created: Option<Timestamp>,
+    /// The database that the store is on.
+    store: &'static str,
     keystore: Option<KeystoreView>,
     memory: Memory,
     svms: Vec<Svm>,
@@ -64,7 +67,7 @@ struct KekView {
 
 impl Hierarchy {
     /// Reads what there is; counting keys reads all of their records.
-    pub(crate) fn of(engine: &Engine) -> Result<Self, Failure> {
+    pub(crate) fn of(engine: &Engine, dir: &Path) -> Result<Self, Failure> {
         let (hierarchy, created) = engine.identity().unzip();
         let usage = engine.memory();
         let waits = |status: &JobStatus| matches!(status, JobStatus::Running | JobStatus::Interrupted);
@@ -72,6 +75,7 @@ impl Hierarchy {
         Ok(Self {
             hierarchy,
             created,
+            store: StoreKind::of(&dir.join(STORE_DIR))?.name(),
             keystore: engine.keystore().as_ref().map(KeystoreView::of),
             memory: Memory {
                 protection: engine.protection().as_str(),
@@ -99,6 +103,7 @@ impl Hierarchy {
         let refused = refused.iter().map(|refusal| format!("; {refusal}")).collect::<String>();
         let mut children = vec![
             Tree::leaf(keystore),
+            Tree::leaf(format!("store: {}", self.store)),
             Tree::leaf(format!("key memory: {protection}, {slots_used} of {slots} slots in use{refused}")),
         ];
         children.extend(self.svms.iter().map(Svm::tree));
@@ -196,7 +201,7 @@ impl fmt::Display for Age {
 
 pub(crate) fn run(session: &Session) -> Result<Exit, Failure> {
     let engine = session.open()?;
-    let hierarchy = Hierarchy::of(&engine)?;
+    let hierarchy = Hierarchy::of(&engine, session.dir()?)?;
     session.output.result(&hierarchy)?;
     Ok(if hierarchy.is_damaged() { Exit::Damage } else { Exit::Done })
 }

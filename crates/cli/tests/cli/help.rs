@@ -23,6 +23,7 @@ const COMMANDS: &[&str] = &[
     "verify",
     "backup create",
     "backup restore",
+    "store copy",
     "job list",
     "job show",
     "job wait",

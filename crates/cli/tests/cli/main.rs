@@ -10,5 +10,6 @@ mod passphrases;
 mod quickstart;
 mod refusals;
 mod rollback;
+mod store;
 mod story;
 mod support;

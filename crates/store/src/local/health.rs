@@ -48,7 +48,7 @@ pub(crate) enum NotDurable<E> {
 #[derive(Debug)]
 pub(crate) enum Access {
     ReadWrite { dir: File, reserve_bytes: u64, _lock: Lock },
-    ReadOnly { _copy: TempDir },
+    ReadOnly { _copy: TempDir, _lock: Option<Lock> },
 }
 
 impl Access {

@@ -131,6 +131,34 @@ pub fn open_store_copy(dir: &Path, options: &StoreOptions) -> Result<Box<dyn Sto
     })
 }
 
+/// Opens a copy of the store in `dir`, of whichever kind it is, for reading only, and keeps others from writing to the store
+/// itself until the copy is dropped.
+///
+/// # Errors
+/// [`OpenError`], as each of its variants says.
+pub fn open_store_copy_locked(dir: &Path, options: &StoreOptions) -> Result<Box<dyn Store>, OpenError> {
+    Ok(match StoreKind::of(dir)? {
+        StoreKind::Sled => Box::new(SledStore::open_copy_and(dir, options, CopiedStore::StaysLocked)?),
+        StoreKind::Redb => Box::new(RedbStore::open_copy_and(dir, options, CopiedStore::StaysLocked)?),
+    })
+}
+
+/// What becomes of a store when it has been copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CopiedStore {
+    IsFree,
+    StaysLocked,
+}
+
+impl CopiedStore {
+    pub(crate) fn keep(self, lock: Option<Lock>) -> Option<Lock> {
+        match self {
+            Self::IsFree => None,
+            Self::StaysLocked => lock,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

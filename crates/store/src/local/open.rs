@@ -100,6 +100,9 @@ pub(crate) struct Copied {
     pub(crate) database: PathBuf,
     /// The mark that it must reach.
     pub(crate) mark: i64,
+    /// Keeps others from writing to the store itself. A store that was put where it is by other means than [`create`] may
+    /// lack the file, and then nobody has it open either.
+    pub(crate) lock: Option<Lock>,
 }
 
 /// Copies a store's database while the store is locked, and writes nothing below its directory. `await_closing` is called
@@ -112,8 +115,7 @@ pub(crate) fn copy(
     let scratch = std::env::temp_dir();
     let scratch = TempDir::new_in(&scratch).map_err(failed("make a copy in", &scratch))?;
     let database = scratch.path().join(kind.name());
-    // A store that was put here by other means than `create` may lack the file. Then nobody has it open either.
-    let _lock = match Lock::shared(&layout.lock()) {
+    let lock = match Lock::shared(&layout.lock()) {
         Err(LockError::Io(error)) if error.kind() == io::ErrorKind::NotFound => None,
         lock => Some(lock.map_err(|error| not_locked(layout, error))?),
     };
@@ -121,7 +123,7 @@ pub(crate) fn copy(
     await_closing(&layout.database(kind))?;
     copy_tree(&layout.database(kind), &database)?;
     let mark = Mark::read(&layout.mark()).map_err(|error| not_marked(layout, error))?;
-    Ok(Copied { scratch, database, mark })
+    Ok(Copied { scratch, database, mark, lock })
 }
 
 pub(crate) fn damaged(layout: Layout<'_>, damage: Damage) -> OpenError {

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use self::combine::Combiner;
 use self::database::{Database, Records};
-use crate::local::{self, Access, Copied, Fault, Health, Layout, Lock, NotDurable};
+use crate::local::{self, Access, Copied, CopiedStore, Fault, Health, Layout, Lock, NotDurable};
 use crate::turn::{Turn, first_unmet};
 use crate::{
     Batch, Entry, Expectation, OpenError, Operations, Outcome, Replacement, Store, StoreError, StoreKind, StoreOptions,
@@ -40,8 +40,8 @@ const MAX_TURN: usize = 1024;
 /// So a scan sees all of a commit or nothing of it, and neither a get nor a scan waits for who writes. Nothing is visible
 /// before it is in the file and synced.
 ///
-/// Commits that wait for their turn at the same time share a transaction, and its two syncs. The expectations of each are
-/// looked at after the changes of those before it. `replace_each` takes a transaction per 1024 records, and takes along
+/// Commits that wait for their turn at the same time share a transaction, and its two syncs; the turn goes to who has
+/// waited longest. The expectations of each are looked at after the changes of those before it. `replace_each` takes a transaction per 1024 records, and takes along
 /// who waits to commit. A guard that held when a transaction began holds for every record of it, except where the
 /// transaction itself replaces the guard's record; then it is looked at again.
 ///
@@ -63,8 +63,8 @@ const MAX_TURN: usize = 1024;
 ///
 /// # Space and memory
 ///
-/// The file is some 1.5 times as large as the records in it. Freed pages are used again; the file is cut at its end when
-/// it is closed. `cache_bytes` bounds redb's cache, of which at most half holds what a transaction has not written yet.
+/// The file is 1.1 to 2 times as large as the records in it. Freed pages are used again; what is free at the file's end is
+/// cut off when it is closed. `cache_bytes` bounds redb's cache, of which at most half holds what a transaction has not written yet.
 pub struct RedbStore {
     database: Database,
     combiner: Combiner<Operations, Committed>,
@@ -110,10 +110,14 @@ impl RedbStore {
     /// # Errors
     /// [`OpenError`], as each of its variants says.
     pub fn open_copy(dir: &Path, options: &StoreOptions) -> Result<Self, OpenError> {
+        Self::open_copy_and(dir, options, CopiedStore::IsFree)
+    }
+
+    pub(crate) fn open_copy_and(dir: &Path, options: &StoreOptions, copied: CopiedStore) -> Result<Self, OpenError> {
         // redb is closed when it is dropped.
-        let Copied { scratch, database, mark } = local::copy(Layout::of(dir), KIND, |_| Ok(()))?;
+        let Copied { scratch, database, mark, lock } = local::copy(Layout::of(dir), KIND, |_| Ok(()))?;
         let database = Database::open(&database, mark, options.cache_bytes).map_err(|fault| fault.on_opening(dir))?;
-        Ok(Self::over(database, Access::ReadOnly { _copy: scratch }))
+        Ok(Self::over(database, Access::ReadOnly { _copy: scratch, _lock: copied.keep(lock) }))
     }
 
     fn open_locked(dir: &Path, options: &StoreOptions, lock: Lock) -> Result<Self, OpenError> {

@@ -11,7 +11,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use self::database::Database;
 pub(crate) use self::database::SEGMENT_BYTES;
 use self::group::{GroupSync, Ticket};
-use crate::local::{self, Access, Health, Lock};
+use crate::local::{self, Access, CopiedStore, Health, Lock};
 use crate::turn::{Turn, first_unmet};
 use crate::{
     Batch, Entry, Expectation, OpenError, Operations, Outcome, Replacement, Store, StoreError, StoreOptions, Table,
@@ -112,8 +112,12 @@ impl SledStore {
     /// # Errors
     /// [`OpenError`], as each of its variants says.
     pub fn open_copy(dir: &Path, options: &StoreOptions) -> Result<Self, OpenError> {
-        let (database, copy) = open::open_copy(dir, options.cache_bytes)?;
-        Ok(Self::over(database, Access::ReadOnly { _copy: copy }))
+        Self::open_copy_and(dir, options, CopiedStore::IsFree)
+    }
+
+    pub(crate) fn open_copy_and(dir: &Path, options: &StoreOptions, copied: CopiedStore) -> Result<Self, OpenError> {
+        let (database, copy, lock) = open::open_copy(dir, options.cache_bytes)?;
+        Ok(Self::over(database, Access::ReadOnly { _copy: copy, _lock: copied.keep(lock) }))
     }
 
     fn open_locked(dir: &Path, options: &StoreOptions, lock: Lock) -> Result<Self, OpenError> {

@@ -45,13 +45,14 @@ pub(super) fn open(dir: &Path, cache_bytes: u64, _lock: &Lock) -> Result<Databas
 }
 
 /// Opens a copy of a store's database, and writes nothing below the store's directory.
-pub(super) fn open_copy(dir: &Path, cache_bytes: u64) -> Result<(Database, TempDir), OpenError> {
+pub(super) fn open_copy(dir: &Path, cache_bytes: u64) -> Result<(Database, TempDir, Option<Lock>), OpenError> {
     let layout = Layout::of(dir);
-    let Copied { scratch, database, mark } = local::copy(layout, KIND, |database| await_closing(layout, database))?;
+    let Copied { scratch, database, mark, lock } =
+        local::copy(layout, KIND, |database| await_closing(layout, database))?;
     for snapshot in unfinished_snapshots(&database)? {
         remove_file(&snapshot)?;
     }
-    Ok((open_database(layout, &database, mark, cache_bytes)?, scratch))
+    Ok((open_database(layout, &database, mark, cache_bytes)?, scratch, lock))
 }
 
 /// Opens the database in `place`, which must be there, and whole up to `mark`: sled would go without what is missing, and
