@@ -282,7 +282,8 @@ impl Engine {
     /// # Errors
     /// [`JobError::Records`] where the store fails. A job whose record is damaged is left out; `verify` names it.
     pub fn jobs(&self) -> Result<Vec<JobInfo>, JobError> {
-        let mut jobs: Vec<_> = self.core.job_records()?.iter().map(|record| self.stand_of(&record.body)).collect();
+        let records = self.core.job_records()?.into_iter();
+        let mut jobs: Vec<_> = records.map(|record| self.stand_of(record.body)).collect::<Result<_, _>>()?;
         jobs.sort_by_key(|job| (job.started, job.id));
         Ok(jobs)
     }
@@ -292,7 +293,7 @@ impl Engine {
     /// # Errors
     /// [`JobError::Unknown`], [`JobError::Records`].
     pub fn job(&self, job: Uuid) -> Result<JobInfo, JobError> {
-        Ok(self.stand_of(&self.core.job_record(job)?.body))
+        self.stand_of(self.core.job_record(job)?.body)
     }
 
     /// Goes on with every job that was interrupted, where its keys are in memory. Returns those that now run.
@@ -348,13 +349,17 @@ impl Engine {
         }
     }
 
-    fn stand_of(&self, record: &JobRecord) -> JobInfo {
-        // A job whose end is durable has ended, also while its thread is still about to say so.
-        match (status_of(&record.phase), self.jobs.get(record.job)) {
-            (Some(ended), _) => info_of(record, ended),
-            (None, Some(running)) => running.info(),
-            (None, None) => info_of(record, JobStatus::Interrupted),
+    fn stand_of(&self, record: JobRecord) -> Result<JobInfo, JobError> {
+        if let Some(job) = self.jobs.get(record.job) {
+            return Ok(job.info());
         }
+        let now = match record.phase {
+            Phase::Ended { .. } => None,
+            // Nobody runs it now. It may have ended since it was read, and been forgotten.
+            Phase::Running { .. } => self.core.records.read::<JobRecord>(&record.key())?,
+        };
+        let record = now.map_or(record, |read| read.body);
+        Ok(info_of(&record, status_of(&record.phase).unwrap_or(JobStatus::Interrupted)))
     }
 }
 
