@@ -350,16 +350,16 @@ impl Engine {
     }
 
     fn stand_of(&self, record: JobRecord) -> Result<JobInfo, JobError> {
-        if let Some(job) = self.jobs.get(record.job) {
-            return Ok(job.info());
+        // A job whose end is durable has ended, also while its thread is still about to say so.
+        if let Some(ended) = status_of(&record.phase) {
+            return Ok(info_of(&record, ended));
         }
-        let now = match record.phase {
-            Phase::Ended { .. } => None,
-            // Nobody runs it now. It may have ended since it was read, and been forgotten.
-            Phase::Running { .. } => self.core.records.read::<JobRecord>(&record.key())?,
-        };
-        let record = now.map_or(record, |read| read.body);
-        Ok(info_of(&record, status_of(&record.phase).unwrap_or(JobStatus::Interrupted)))
+        if let Some(running) = self.jobs.get(record.job) {
+            return Ok(running.info());
+        }
+        // Nobody runs it now. It may have ended since it was read, and been forgotten.
+        let now = self.core.records.read::<JobRecord>(&record.key())?.map_or(record, |read| read.body);
+        Ok(info_of(&now, status_of(&now.phase).unwrap_or(JobStatus::Interrupted)))
     }
 }
 
