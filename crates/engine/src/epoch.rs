@@ -61,8 +61,18 @@ pub(crate) struct Epoch {
     raised: AtomicBool,
     /// `None` where the embedder wants none.
     anchor: Option<Arc<dyn Anchor>>,
-    /// The epoch that the anchor is known to have reached. Held while the anchor is raised; opening keys never takes it.
-    anchored: Mutex<u64>,
+    /// Held while the anchor is raised; opening keys never takes it.
+    anchored: Mutex<Anchored>,
+}
+
+/// How far the anchor is, and how far it may go.
+#[derive(Clone, Copy, Default)]
+struct Anchored {
+    /// The epoch that the anchor is known to have reached.
+    at: u64,
+    /// The highest epoch that a commit of this process made durable. What is merely read may have been written by somebody who
+    /// was not answered yet: an anchor there would be ahead of the store after a power cut.
+    durable: u64,
 }
 
 #[derive(Clone)]
@@ -78,7 +88,7 @@ enum State {
 impl Epoch {
     /// Of a hierarchy that is being made.
     pub(crate) fn unborn(anchor: Option<Arc<dyn Anchor>>) -> Self {
-        Self { state: Mutex::new(State::Unborn), raised: AtomicBool::new(true), anchor, anchored: Mutex::new(0) }
+        Self { state: Mutex::new(State::Unborn), raised: AtomicBool::new(true), anchor, anchored: Mutex::default() }
     }
 
     /// Of the hierarchy in a store, and how that stands.
@@ -109,7 +119,7 @@ impl Epoch {
             }
             (Some(_), Ok(Some(anchored))) => (anchored, Standing::Current),
         };
-        let (state, anchored) = (Mutex::new(state), Mutex::new(reached));
+        let (state, anchored) = (Mutex::new(state), Mutex::new(Anchored { at: reached, durable: 0 }));
         Ok((Self { state, raised: AtomicBool::new(false), anchor, anchored }, standing))
     }
 
@@ -126,13 +136,23 @@ impl Epoch {
         }
     }
 
-    /// Raises the anchor to the epoch of the store, unless it is there.
-    fn raise_anchor(&self, record: &EpochRecord) -> Result<(), AnchorError> {
+    fn anchored(&self) -> MutexGuard<'_, Anchored> {
+        self.anchored.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes note that a commit of this process, which was answered, made this epoch durable.
+    fn is_durable(&self, epoch: u64) {
+        let mut anchored = self.anchored();
+        anchored.durable = anchored.durable.max(epoch);
+    }
+
+    /// Raises the anchor to what is durable, unless it is there.
+    fn raise_anchor(&self, hierarchy: Uuid) -> Result<(), AnchorError> {
         let Some(anchor) = &self.anchor else { return Ok(()) };
-        let mut anchored = self.anchored.lock().unwrap_or_else(PoisonError::into_inner);
-        if *anchored < record.epoch {
-            anchor.raise(record.hierarchy, record.epoch)?;
-            *anchored = record.epoch;
+        let mut anchored = self.anchored();
+        if anchored.at < anchored.durable {
+            anchor.raise(hierarchy, anchored.durable)?;
+            anchored.at = anchored.durable;
         }
         Ok(())
     }
@@ -175,7 +195,8 @@ impl Core {
                 State::Lost => return Err(RecordError::EpochLost),
                 State::At(record) => record,
             };
-            self.epoch.raise_anchor(&old.body)?;
+            // Where the change before could not be anchored, no other is made.
+            self.epoch.raise_anchor(old.body.hierarchy)?;
             let body = EpochRecord { epoch: old.body.epoch.saturating_add(1), ..old.body.clone() };
             let raw = self.records.seal(&body)?;
             let with_epoch = batch.clone().expect(EpochRecord::TABLE, body.key(), old.unchanged()).put(
@@ -187,7 +208,8 @@ impl Core {
                 Ok(()) => {
                     self.epoch.raised.store(true, Ordering::Release);
                     self.epoch.note(State::At(Read { body: body.clone(), raw }));
-                    if let Err(error) = self.epoch.raise_anchor(&body) {
+                    self.epoch.is_durable(body.epoch);
+                    if let Err(error) = self.epoch.raise_anchor(body.hierarchy) {
                         let epoch = body.epoch;
                         tracing::error!(%error, epoch, "the anchor was not raised; structural changes wait for it");
                     }
@@ -222,7 +244,8 @@ impl Core {
     pub(crate) fn first_epoch(&self, hierarchy: Uuid) -> Result<Read<EpochRecord>, RecordError> {
         let body = EpochRecord { version: V1, hierarchy, epoch: self.epoch.after_all(hierarchy, 0) };
         let raw = self.records.seal(&body)?;
-        self.epoch.raise_anchor(&body)?;
+        self.epoch.is_durable(body.epoch);
+        self.epoch.raise_anchor(hierarchy)?;
         Ok(Read { body, raw })
     }
 
@@ -251,7 +274,8 @@ impl Core {
             raw.clone(),
         );
         self.records.store().commit(batch)?;
-        self.epoch.raise_anchor(&body)?;
+        self.epoch.is_durable(body.epoch);
+        self.epoch.raise_anchor(hierarchy)?;
         tracing::warn!(epoch = body.epoch, "the store was accepted as it is, on purpose");
         self.epoch.note(State::At(Read { body, raw }));
         Ok(())

@@ -13,6 +13,7 @@ use claviger::{
     Anchor, AnchorError, AnchorSource, Blame, Engine, Fault, KeyAlgorithm, KeyError, OnboardMode, OpenEngineError,
     Options, RecordError, Standing, Store, SvmError, SvmId, Table,
 };
+use common::stores::HoldingStore;
 use common::{name, passphrase, versions, volume};
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -199,6 +200,35 @@ fn an_anchor_that_is_behind_follows_with_the_next_change() {
     assert!(matches!(engine.standing(), Standing::Current));
     engine.create_svm(&name("vs1")).unwrap();
     assert_eq!(node.anchor.at(), at + 1);
+}
+
+/// What another change has written is seen before it is durable. An anchor that was raised to it would be ahead of the store
+/// after a power cut, and the node would not come up.
+#[test]
+fn the_anchor_is_never_raised_to_what_nobody_was_told_is_durable() {
+    let node = Node::new();
+    let disk = HoldingStore::over(node.disk.clone());
+    let engine = Engine::open_on(disk.clone(), options(&node.anchor)).unwrap();
+    let at = node.anchor.at();
+    let (svm, epoch) = (node.svm, b"epoch");
+    let unanswered = disk.hold_after(|write| write.puts(Table::Node, epoch));
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| engine.rename_svm(svm, &name("vs1")).unwrap());
+        unanswered.reached();
+        // The other one finds the epoch raised, and commits on top of it.
+        let tries = [(); 2].map(|()| disk.hold_before(|write| write.puts(Table::Node, epoch)));
+        let second = scope.spawn(|| drop(engine.create_svm(&name("vs2")).unwrap()));
+        for attempt in tries {
+            attempt.reached();
+            assert_eq!(node.anchor.at(), at);
+            attempt.release();
+        }
+        second.join().unwrap();
+        assert_eq!(node.anchor.at(), at + 2);
+        unanswered.release();
+        first.join().unwrap();
+    });
+    assert_eq!(node.anchor.at(), at + 2);
 }
 
 #[test]
