@@ -92,6 +92,14 @@ impl Ledger {
     fn note(&mut self, event: &Event) {
         match event {
             Event::Begin(begun) => self.begin(begun),
+            Event::Found { svm, name, keys } => {
+                let known = self.svms.entry(*svm).or_insert_with(|| Svm::new(name));
+                (known.name, known.new_name, known.may_be_deleted) = (name.clone(), None, false);
+                self.new_svms.remove(name);
+                for (number, versions) in keys {
+                    self.know((*svm, *number), versions);
+                }
+            }
             Event::Done(done) => self.done(done),
             Event::Failed { why } => self.failures.push(format!("the workload failed: {why}")),
             Event::Die => {}
@@ -125,8 +133,7 @@ impl Ledger {
                 };
                 *count += keys.len() as u64;
                 for (number, versions) in keys {
-                    self.keys_in_doubt.remove(&(*svm, *number));
-                    self.keys.insert((*svm, *number), versions.clone());
+                    self.know((*svm, *number), versions);
                 }
             }
             Done::Rekey { svm, kek_version } => {
@@ -151,6 +158,11 @@ impl Ledger {
                 self.forget(*svm);
             }
         }
+    }
+
+    fn know(&mut self, slot: Slot, versions: &Versions) {
+        self.keys_in_doubt.remove(&slot);
+        self.keys.insert(slot, versions.clone());
     }
 
     fn svm(&mut self, svm: Uuid, change: impl FnOnce(&mut Svm)) {

@@ -10,7 +10,7 @@ use claviger::{Engine, KeyAlgorithm, NewKey, ObjectRef, OnboardMode, SvmId};
 use fastrand::Rng;
 use uuid::Uuid;
 
-use super::round::kill;
+use super::round::{Moment, kill};
 use crate::ledger::{Counts, Violations};
 use crate::workload::{self, Store, Versions, digests};
 
@@ -67,14 +67,14 @@ impl Product {
             }
         };
         let work = if rng.u8(0..3) == 0 { Work::Create } else { Work::Rekey };
-        let delay = Duration::from_micros(rng.u64(0..150_000));
+        let moment = Moment::FromStart(Duration::from_micros(rng.u64(0..250_000)));
         let mut command = Command::new(&self.binary);
         command.arg("--dir").arg(&hierarchy.dir).stderr(Stdio::null());
         match work {
             Work::Rekey => command.args(["rekey", "--svm", SVM]),
             Work::Create => command.args(["key", "create", "--svm", SVM, "--count", &NEW_KEYS.to_string()]),
         };
-        let (killed, _) = kill(&mut command, delay)?;
+        let (killed, _) = kill(&mut command, moment)?;
         let wrong = hierarchy.check(work, killed, &mut self.counts)?;
         self.hierarchy = Some(hierarchy);
         Ok((killed, wrong))

@@ -1,8 +1,10 @@
 //! A round of the workload: start it, kill it, check what it leaves.
 
+use std::io::{BufRead as _, BufReader, Read};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Sender};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -26,8 +28,7 @@ pub(super) struct Hierarchy {
 #[derive(Debug)]
 struct Plan {
     seed: u64,
-    /// When to kill, from the start of the process.
-    delay: Duration,
+    moment: Moment,
     change_passphrase: bool,
     /// Whether jobs are resumed by the check, or by the next round's process.
     resume: bool,
@@ -35,15 +36,13 @@ struct Plan {
 
 impl Plan {
     fn choose(rng: &mut Rng) -> Self {
-        // A quarter dies while it starts; the others come to work.
-        let millis = if rng.u8(0..4) == 0 { rng.u64(0..40) } else { rng.u64(40..500) };
-        let micros = millis * 1_000 + rng.u64(0..1_000);
-        Self {
-            seed: rng.u64(..),
-            delay: Duration::from_micros(micros),
-            change_passphrase: rng.u8(0..3) == 0,
-            resume: rng.u8(0..4) != 0,
-        }
+        // A quarter dies while it starts and resumes jobs, or not much later; the others come to work.
+        let moment = match rng.u8(0..8) {
+            0 => Moment::FromStart(Duration::from_micros(rng.u64(0..30_000))),
+            1 => Moment::FromStart(Duration::from_micros(rng.u64(0..300_000))),
+            _ => Moment::AtWork(Duration::from_micros(rng.u64(0..400_000))),
+        };
+        Self { seed: rng.u64(..), moment, change_passphrase: rng.u8(0..3) == 0, resume: rng.u8(0..4) != 0 }
     }
 }
 
@@ -70,7 +69,7 @@ impl Hierarchy {
             die: false,
         };
         let mut workload = Command::new(std::env::current_exe()?);
-        let (killed, said) = kill(workload.args(args.words()), plan.delay)?;
+        let (killed, said) = kill(workload.args(args.words()), plan.moment)?;
         self.ledger.note_all(&Said::parse(&said)?);
         let mut wrong = Vec::new();
         if !killed {
@@ -90,13 +89,34 @@ impl Hierarchy {
     }
 }
 
-/// Starts the process and kills it after a time. Returns whether that hit it, and what it had said by then.
-pub(super) fn kill(command: &mut Command, delay: Duration) -> Result<(bool, Vec<u8>)> {
+/// When a process is killed.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Moment {
+    /// So long after it was started.
+    FromStart(Duration),
+    /// So long after it has come to work: the workload says what it finds then.
+    AtWork(Duration),
+}
+
+/// How a line begins that says what the workload finds.
+const FOUND: &[u8] = b"{\"found\"";
+
+/// Starts the process and kills it at that moment. Returns whether that hit it, and what it had said by then.
+pub(super) fn kill(command: &mut Command, moment: Moment) -> Result<(bool, Vec<u8>)> {
     let mut child = command.stdout(Stdio::piped()).spawn().context("the process does not start")?;
+    let out = child.stdout.take().context("its output is piped")?;
+    let (came_to_work, at_work) = mpsc::channel();
     let said = std::thread::scope(|scope| {
         // Read meanwhile, so that it never waits for us.
-        let out = child.stdout.take();
-        let reader = scope.spawn(move || read_all(out));
+        let reader = scope.spawn(move || read_all(out, &came_to_work));
+        let delay = match moment {
+            Moment::FromStart(delay) => delay,
+            Moment::AtWork(delay) => {
+                // An error means that it has ended before, which shows below.
+                at_work.recv().ok();
+                delay
+            }
+        };
         std::thread::sleep(delay);
         child.kill()?;
         reader.join().map_err(|_| anyhow::anyhow!("reading what it said panicked"))?
@@ -104,12 +124,19 @@ pub(super) fn kill(command: &mut Command, delay: Duration) -> Result<(bool, Vec<
     Ok((is_killed(&mut child)?, said))
 }
 
-fn read_all(out: Option<impl std::io::Read>) -> Result<Vec<u8>> {
-    let mut said = Vec::new();
-    if let Some(mut out) = out {
-        out.read_to_end(&mut said)?;
+/// All that is said, and a message when the process comes to work.
+fn read_all(out: impl Read, came_to_work: &Sender<()>) -> Result<Vec<u8>> {
+    let (mut out, mut said) = (BufReader::new(out), Vec::new());
+    loop {
+        let line = said.len();
+        if out.read_until(b'\n', &mut said)? == 0 {
+            return Ok(said);
+        }
+        if said.get(line..).is_some_and(|line| line.starts_with(FOUND)) {
+            // Nobody may be waiting for it.
+            came_to_work.send(()).ok();
+        }
     }
-    Ok(said)
 }
 
 fn is_killed(child: &mut Child) -> Result<bool> {

@@ -14,6 +14,8 @@ use uuid::Uuid;
 pub(crate) enum Event {
     /// The call is about to be made.
     Begin(Begun),
+    /// What is there after an opening, whatever was in doubt before it. Somebody may rely on it from now on.
+    Found { svm: Uuid, name: String, keys: Vec<(u32, Versions)> },
     /// The call has returned, with success.
     Done(Done),
     /// A call was refused, or a key was not what it had to be.

@@ -1,6 +1,7 @@
 //! The threads of keys: each has its own objects, and knows what their keys have to be.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use anyhow::{Context, Result, bail};
 use claviger::{Creation, Engine, KeyAlgorithm, KeyError, KeyType, NewKey, ObjectRef, SvmId};
@@ -20,9 +21,8 @@ pub(super) fn write(engine: &Engine, svms: &[SvmId], writer: u32, rng: Rng, call
     let numbers = writer * OBJECTS..(writer + 1) * OBJECTS;
     let mut keys = BTreeMap::new();
     for &svm in svms {
-        for number in numbers.clone() {
-            keys.insert((svm, number), versions(engine, svm, number)?);
-        }
+        let of_svm = found(engine, svm, numbers.clone())?;
+        keys.extend(of_svm.into_iter().map(|(number, versions)| ((svm, number), versions)));
     }
     let mut writer = Writer { engine, keys, rng };
     let mut made = 0;
@@ -113,8 +113,16 @@ fn create(engine: &Engine, svm: SvmId, numbers: Vec<u32>) -> Result<Vec<(u32, Ve
     Ok(keys)
 }
 
+/// What an earlier process has left of these objects' keys.
+pub(super) fn found(engine: &Engine, svm: SvmId, numbers: Range<u32>) -> Result<Vec<(u32, Versions)>> {
+    let keys: Vec<_> = numbers.map(|number| Ok((number, versions(engine, svm, number)?))).collect::<Result<_>>()?;
+    let name = engine.svm(svm)?.name().map(ToString::to_string).unwrap_or_default();
+    say(&Event::Found { svm: svm.uuid(), name, keys: keys.clone() });
+    Ok(keys)
+}
+
 /// What the key of an object is now.
-pub(super) fn versions(engine: &Engine, svm: SvmId, number: u32) -> Result<Versions> {
+fn versions(engine: &Engine, svm: SvmId, number: u32) -> Result<Versions> {
     match engine.open_key(svm, object(number)) {
         Ok(opened) => Ok(digests(object(number), &opened)),
         Err(KeyError::Missing { .. }) => Ok(Versions::new()),

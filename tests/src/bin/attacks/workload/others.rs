@@ -33,7 +33,9 @@ pub(super) fn tenants(engine: &Engine, mut rng: Rng, ended: &AtomicBool) -> Resu
     let [first, second] = TENANTS;
     for name in [first, second] {
         if let Ok(left) = engine.svm_named(name) {
-            remove(engine, left.id())?;
+            let keys = super::keys::found(engine, left.id(), 0..1)?;
+            let has_key = keys.iter().any(|(_, versions)| !versions.is_empty());
+            remove(engine, left.id(), has_key)?;
         }
     }
     while !ended.load(Ordering::Acquire) {
@@ -48,7 +50,7 @@ pub(super) fn tenants(engine: &Engine, mut rng: Rng, ended: &AtomicBool) -> Resu
             engine.rename_svm(svm, &second.parse()?)?;
             say(&Event::Done(Done::SvmRenamed { svm: uuid, name: second.to_owned() }));
         }
-        remove(engine, svm)?;
+        remove(engine, svm, true)?;
     }
     Ok(())
 }
@@ -60,10 +62,10 @@ pub(super) fn create_svm(engine: &Engine, name: &str) -> Result<SvmId> {
     Ok(svm)
 }
 
-/// Deletes an SVM, and its key first if it is there.
-fn remove(engine: &Engine, svm: SvmId) -> Result<()> {
+/// Deletes an SVM, and its key first if it has one.
+fn remove(engine: &Engine, svm: SvmId, has_key: bool) -> Result<()> {
     let (uuid, number) = (svm.uuid(), 0);
-    if !super::keys::versions(engine, svm, number)?.is_empty() {
+    if has_key {
         let change = KeyChange::Delete;
         say(&Event::Begin(Begun::Keys { svm: uuid, numbers: vec![number], change }));
         engine.delete_key(svm, object(number))?;
