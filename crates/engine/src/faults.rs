@@ -5,7 +5,7 @@
 //! is then an event that can be struck. Between the calls, it keeps account of what the keeper holds, and a KEK that was
 //! discarded is gone: the engine must not ask for it again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -43,12 +43,14 @@ impl KeeperFaults {
     }
 
     /// The KEKs that keepers hold as far as the engine was told: those that they answered to have kept or have given back,
-    /// and were not made to forget since.
+    /// and were not made to forget since. In order; a version is there more than once where more than one KEK was kept for it.
     #[must_use]
-    pub fn held(&self) -> BTreeSet<(SvmId, KekVersion)> {
+    pub fn held(&self) -> Vec<(SvmId, KekVersion)> {
         let account = self.account();
         let held = account.values().filter(|holding| !holding.discarded);
-        held.map(|holding| (holding.place.svm, holding.place.version)).collect()
+        let mut held: Vec<_> = held.map(|holding| (holding.place.svm, holding.place.version)).collect();
+        held.sort_unstable();
+        held
     }
 
     pub(crate) fn between(&self, keeper: Arc<dyn Keeper>) -> Arc<dyn Keeper> {
