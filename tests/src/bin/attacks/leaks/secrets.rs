@@ -1,0 +1,299 @@
+//! Every secret of a hierarchy, from a copy of its directory and its passphrases alone, as `docs/formats.md` says.
+//!
+//! The process under attack tells nothing: telling would leave copies.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+use claviger_secret::{Arena, ArenaOptions, Protection};
+use claviger_store::{SledOptions, SledStore, Store as _, Table};
+use claviger_wrap::{Kek, KekVersion, Key256, KeyBlob, RecordPlace, SealingKey, WrappedKey, WrappingKey};
+use serde_json::Value;
+use sha2::Sha256;
+use uuid::Uuid;
+
+use super::forms;
+
+/// What is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Form {
+    /// The secret's own bytes.
+    Plain,
+    EncryptionRoundKey,
+    DecryptionRoundKey,
+    BitslicedRoundKey,
+    GhashPower,
+    HmacPad,
+    HmacState,
+}
+
+impl Form {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "key",
+            Self::EncryptionRoundKey => "encryption round key",
+            Self::DecryptionRoundKey => "decryption round key",
+            Self::BitslicedRoundKey => "bitsliced round key",
+            Self::GhashPower => "GHASH power",
+            Self::HmacPad => "HMAC pad",
+            Self::HmacState => "HMAC state",
+        }
+    }
+}
+
+/// A secret, by what it is, with the forms that it takes.
+#[derive(Debug)]
+pub(super) struct Secret {
+    pub(super) name: String,
+    pub(super) forms: Vec<(Form, Vec<u8>)>,
+}
+
+/// What claviger does with a secret, which decides what forms it takes in memory.
+#[derive(Clone, Copy, Debug)]
+enum Use {
+    /// It is handed out and used by others.
+    Given,
+    /// It is the key of HMAC-SHA-256, also within HKDF and PBKDF2.
+    Hmac,
+    /// It is a key of AES-256.
+    Aes,
+    /// It is both.
+    HmacAndAes,
+}
+
+/// All secrets that have been learned, also of keys that are gone by now.
+#[derive(Debug)]
+pub(super) struct Secrets {
+    arena: Arena,
+    passphrases: BTreeSet<Vec<u8>>,
+    known: BTreeMap<Vec<u8>, Secret>,
+    keks: BTreeMap<[u8; 16], Kek>,
+    /// Stretching a passphrase takes long: by passphrase and salt.
+    stretched: BTreeMap<(Vec<u8>, Vec<u8>), [u8; 32]>,
+}
+
+impl Secrets {
+    pub(super) fn new() -> Result<Self> {
+        let options = ArenaOptions { keys: 1_024, states: 1_024, accept: Protection::Unlocked };
+        Ok(Self {
+            arena: Arena::new(&options)?,
+            passphrases: BTreeSet::new(),
+            known: BTreeMap::new(),
+            keks: BTreeMap::new(),
+            stretched: BTreeMap::new(),
+        })
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = &Secret> {
+        self.known.values()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// Learns a passphrase that will be used.
+    pub(super) fn passphrase(&mut self, passphrase: &[u8]) {
+        self.learn("passphrase", passphrase, Use::Hmac);
+        self.passphrases.insert(passphrase.to_vec());
+    }
+
+    /// Learns the schedules of these volumes' keys too, which claviger itself never makes.
+    pub(super) fn expand(&mut self, volumes: &[Uuid]) {
+        let is_wanted = |secret: &Secret| volumes.iter().any(|volume| secret.name.contains(&volume.to_string()));
+        for (key, secret) in self.known.iter_mut().filter(|(_, secret)| is_wanted(secret)) {
+            secret.forms = forms_of(key, Use::Aes);
+        }
+    }
+
+    /// Learns all that a copy of a hierarchy's directory holds. Returns how many volume, aggregate and drive keys it has,
+    /// each of which was opened.
+    pub(super) fn learn_from(&mut self, dir: &Path) -> Result<u64> {
+        let sealing = std::fs::read(dir.join("sealing.key")).context("cannot read the sealing key")?;
+        let sealing = sealing.strip_prefix(b"CLVK\x01").context("sealing.key is not as docs/formats.md says")?;
+        let sealing = self.key256("sealing key", sealing, Use::Hmac)?;
+        self.expanded("record sealing key", &sealing, &[b"claviger-sealing-1"], Use::Aes)?;
+        let records = Records {
+            store: SledStore::open_copy(&dir.join("store"), &SledOptions::default())?,
+            sealing: SealingKey::new(&self.arena, self.copy(&sealing)?)?,
+        };
+        let mut ckeks = BTreeMap::new();
+        for (key, keystore) in records.opened(Table::Keystores)? {
+            let id = Uuid::from_slice(&key)?;
+            let ckek = self.ckek(&sealing, id, &keystore)?;
+            ckeks.insert(id, WrappingKey::new(&self.arena, &ckek)?);
+        }
+        for (key, record) in records.opened(Table::Keks)? {
+            if let Ok(svm) = <[u8; 16]>::try_from(key.as_slice()) {
+                let svm = Uuid::from_bytes(svm);
+                self.keks_of(svm, &ckeks, [&record["current"], &record["retiring"]].into_iter())?;
+            }
+        }
+        let mut count = 0;
+        for entry in records.store.scan(Table::Keys, &[], None, usize::MAX)? {
+            self.keys_of(&entry.value)?;
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    /// The CKEK of a keystore, by a known passphrase; where it opens unattended, in that way too.
+    fn ckek(&mut self, sealing: &Key256, id: Uuid, keystore: &Value) -> Result<Key256> {
+        let onboard = &keystore["onboard"];
+        let unattended =
+            self.expanded("unattended key", sealing, &[b"claviger-unattended-1", id.as_bytes()], Use::Aes)?;
+        let salt = bytes_of(&onboard["salt"])?;
+        let iterations = onboard["iterations"].as_u64().context("no iterations")?.try_into()?;
+        for passphrase in self.passphrases.clone() {
+            let stretch = || {
+                let mut prk = [0; 32];
+                pbkdf2::pbkdf2_hmac::<Sha256>(&passphrase, &salt, iterations, &mut prk);
+                prk
+            };
+            let prk = *self.stretched.entry((passphrase.clone(), salt.clone())).or_insert_with(stretch);
+            let prk = self.key256("PBKDF2 output", &prk, Use::Hmac)?;
+            let check = prk.expand(&self.arena, &[b"claviger-passphrase-check-1"])?;
+            if check.expose() != bytes_of(&onboard["check"])? {
+                continue;
+            }
+            let wrapping =
+                self.expanded("passphrase wrapping key", &prk, &[b"claviger-passphrase-wrap-1"], Use::Aes)?;
+            let ckek = self.unwrapped(&wrapping, &onboard["ckek_by_passphrase"])?;
+            if onboard["ckek_unattended"].is_string()
+                && !self.unwrapped(&unattended, &onboard["ckek_unattended"])?.ct_eq(&ckek)
+            {
+                bail!("the two ways to the CKEK differ");
+            }
+            let ckek = self.key256("CKEK", ckek.expose(), Use::HmacAndAes)?;
+            self.expanded("backup body key", &ckek, &[b"claviger-backup-1"], Use::Aes)?;
+            return Ok(ckek);
+        }
+        bail!("no known passphrase opens keystore {id}")
+    }
+
+    fn keks_of<'a>(
+        &mut self,
+        svm: Uuid,
+        ckeks: &BTreeMap<Uuid, WrappingKey>,
+        entries: impl Iterator<Item = &'a Value>,
+    ) -> Result<()> {
+        for entry in entries.filter(|entry| entry.is_object()) {
+            let number = entry["kek_version"].as_u64().context("no KEK version")?.try_into()?;
+            let version = KekVersion::new(number).context("KEK version 0")?;
+            for kept in entry["kept"].as_array().context("no kept KEK")? {
+                let keystore: Uuid = kept["keystore"].as_str().context("no keystore")?.parse()?;
+                let ckek = ckeks.get(&keystore).with_context(|| format!("a KEK is under keystore {keystore}"))?;
+                let key = ckek.unwrap(&wrapped(&kept["bytes"])?)?;
+                let key = self.key256(&format!("KEK {version} of SVM {svm}"), key.expose(), Use::HmacAndAes)?;
+                let kek = Kek::new(&self.arena, version, key, 0)?;
+                self.keks.insert(*kek.id().as_bytes(), kek);
+            }
+        }
+        Ok(())
+    }
+
+    /// The one or two keys of a key record.
+    fn keys_of(&mut self, record: &[u8]) -> Result<()> {
+        let mut rest = record;
+        while !rest.is_empty() {
+            let len = if rest.get(7) == Some(&2) { 124 } else { 156 };
+            let (blob, behind) = rest.split_at_checked(len).context("a key record ends within a blob")?;
+            rest = behind;
+            let blob = KeyBlob::parse(blob)?;
+            let header = blob.header();
+            let kek = self.keks.get(header.kek_id.as_bytes()).context("a key is under a KEK that was never seen")?;
+            let key = kek.open(&self.arena, &blob, &header.place)?;
+            let name = format!("{} {} version {}", header.place.key_type, header.place.object, header.place.version);
+            let key = key.expose().to_vec();
+            self.learn(&name, &key, Use::Given);
+        }
+        Ok(())
+    }
+
+    fn unwrapped(&self, wrapping: &Key256, value: &Value) -> Result<Key256> {
+        Ok(WrappingKey::new(&self.arena, wrapping)?.unwrap(&wrapped(value)?)?)
+    }
+
+    fn expanded(&mut self, name: &str, key: &Key256, info: &[&[u8]], of_use: Use) -> Result<Key256> {
+        let expanded = key.expand(&self.arena, info)?;
+        self.learn(name, expanded.expose(), of_use);
+        Ok(expanded)
+    }
+
+    fn key256(&mut self, name: &str, bytes: &[u8], of_use: Use) -> Result<Key256> {
+        self.learn(name, bytes, of_use);
+        let mut slot = self.arena.bytes(bytes.len())?;
+        slot.expose_mut().copy_from_slice(bytes);
+        Ok(Key256::new(slot)?)
+    }
+
+    fn copy(&self, key: &Key256) -> Result<Key256> {
+        let mut slot = self.arena.bytes(Key256::LEN)?;
+        slot.expose_mut().copy_from_slice(key.expose());
+        Ok(Key256::new(slot)?)
+    }
+
+    fn learn(&mut self, name: &str, secret: &[u8], of_use: Use) {
+        let forms = || forms_of(secret, of_use);
+        self.known.entry(secret.to_vec()).or_insert_with(|| Secret { name: name.to_owned(), forms: forms() });
+    }
+}
+
+/// The sealed records of a store.
+struct Records {
+    store: SledStore,
+    sealing: SealingKey,
+}
+
+impl Records {
+    /// Each record of a table: its key and its JSON.
+    fn opened(&self, table: Table) -> Result<Vec<(Vec<u8>, Value)>> {
+        let open = |key: Vec<u8>, sealed: &[u8]| {
+            let json = self.sealing.open(RecordPlace { table: table.number(), key: &key }, sealed)?;
+            Ok((key, serde_json::from_slice(&json)?))
+        };
+        let all = self.store.scan(table, &[], None, usize::MAX)?;
+        all.into_iter().map(|entry| open(entry.key, &entry.value)).collect()
+    }
+}
+
+fn bytes_of(value: &Value) -> Result<Vec<u8>> {
+    Ok(hex::decode(value.as_str().context("no hex")?)?)
+}
+
+fn wrapped(value: &Value) -> Result<WrappedKey> {
+    let bytes = bytes_of(value)?;
+    Ok(WrappedKey::from_bytes(bytes.try_into().ok().context("a wrapped key has 40 bytes")?))
+}
+
+fn forms_of(secret: &[u8], of_use: Use) -> Vec<(Form, Vec<u8>)> {
+    let mut forms = vec![(Form::Plain, secret.to_vec())];
+    let (is_hmac, is_aes) = match of_use {
+        Use::Given => (false, false),
+        Use::Hmac => (true, false),
+        Use::Aes => (false, true),
+        Use::HmacAndAes => (true, true),
+    };
+    if is_hmac {
+        // Behind the key, a pad is only the constant.
+        let len = if secret.len() > 64 { 32 } else { secret.len() };
+        for pad in forms::hmac_pads(secret) {
+            let pad = pad.get(..len).unwrap_or(&pad);
+            forms.push((Form::HmacPad, pad.to_vec()));
+            forms.push((Form::HmacPad, forms::as_words(pad)));
+        }
+        forms.extend(forms::hmac_states(secret).map(|state| (Form::HmacState, state.to_vec())));
+    }
+    if let (true, Ok(key)) = (is_aes, <[u8; 32]>::try_from(secret)) {
+        let encryption = forms::encryption_schedule(&key);
+        // The first two and the last two are the key itself, and round keys of the other direction.
+        let own = |schedule: &[[u8; 16]]| schedule.get(2..).unwrap_or_default().as_flattened().to_vec();
+        let inner = |schedule: &[[u8; 16]]| schedule.get(1..14).unwrap_or_default().as_flattened().to_vec();
+        forms.push((Form::EncryptionRoundKey, own(&encryption)));
+        forms.push((Form::DecryptionRoundKey, inner(&forms::decryption_schedule(&key))));
+        forms.push((Form::BitslicedRoundKey, forms::bitsliced_schedule(&key).as_flattened().to_vec()));
+        forms.push((Form::GhashPower, forms::ghash_powers(&key).as_flattened().to_vec()));
+    }
+    forms
+}
