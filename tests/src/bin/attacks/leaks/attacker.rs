@@ -18,7 +18,7 @@ use super::gdb;
 use super::memory::Stopped;
 use super::search::Search;
 use super::secrets::Secrets;
-use super::verdict::{Look, Verdict};
+use super::verdict::{Look, State, Verdict};
 use super::victim::{Layout, Step};
 
 /// One attack: what is known, and what was seen.
@@ -66,7 +66,7 @@ impl Attacker {
     }
 
     /// Stops the process and looks at it. `false` where it has ended before.
-    pub(super) fn look(&mut self, pid: u32, when: &str, is_quiescent: bool) -> Result<bool> {
+    pub(super) fn look(&mut self, pid: u32, when: &str, state: State) -> Result<bool> {
         let pid = Pid::from_raw(i32::try_from(pid)?).context("no process id")?;
         let Some(stopped) = Stopped::stop(pid)? else { return Ok(false) };
         self.note_protection(&stopped)?;
@@ -77,7 +77,7 @@ impl Attacker {
             false => None,
         };
         let mappings = stopped.mappings.clone();
-        self.looks.push(Look { when: when.to_owned(), is_quiescent, mappings, image, seen });
+        self.looks.push(Look { when: when.to_owned(), state, mappings, image, seen });
         Ok(true)
     }
 
@@ -99,7 +99,7 @@ impl Attacker {
     /// Learns the secrets of the hierarchies that there are by now, from copies, and searches all that was seen.
     pub(super) fn search(&mut self) -> Result<()> {
         let layout = self.layout.clone();
-        for dir in [layout.unattended(), layout.common_criteria(), layout.restored()] {
+        for dir in layout.hierarchies() {
             if dir.join("store/store.json").exists() {
                 let copy = layout.copy();
                 copy_tree(&dir, &copy)?;

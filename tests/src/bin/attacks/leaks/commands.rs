@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::attacker::{Attacker, copy_tree};
 use super::search::Search;
+use super::verdict::State;
 
 /// When a command is stopped.
 #[derive(Clone, Copy)]
@@ -22,8 +23,13 @@ enum Moment {
     Within(u64),
 }
 
+/// It makes a passphrase, and shows it on standard error, once.
+const QUICKSTART: &str = "quickstart --keys 500";
+const SHOWN: &str = "onboard passphrase (shown once";
+
 /// A command's words, which hierarchy it works on, and when it is stopped.
-const COMMANDS: [(&str, &str, Moment); 9] = [
+const COMMANDS: [(&str, &str, Moment); 10] = [
+    (QUICKSTART, "quickstart", Moment::Logged(SHOWN)),
     ("key create --svm vs0 --count 3000", "unattended", Moment::Within(120)),
     ("rekey --svm vs0", "unattended", Moment::Logged("rekey begins")),
     ("rekey --svm vs0", "unattended", Moment::Logged("progress")),
@@ -52,14 +58,27 @@ pub(super) fn attack(attacker: &mut Attacker, claviger: &Path) -> Result<()> {
             Moment::Within(millis) => thread::sleep(attacker.moment(Duration::from_millis(millis))),
         }
         let name = words.split(" --").next().unwrap_or(words);
-        attacker.look(running.child.id(), &format!("claviger {name}"), false)?;
-        let (succeeded, said) = running.end()?;
+        attacker.look(running.child.id(), &format!("claviger {name}"), State::Busy)?;
+        let (succeeded, mut said) = running.end()?;
         ensure!(succeeded, "claviger {words}: {}", String::from_utf8_lossy(&said));
+        if words == QUICKSTART {
+            said = learn_shown(attacker, &said)?;
+        }
         attacker.search()?;
         let found = Search::new(&attacker.secrets)?.find(&said).len();
         ensure!(found == 0, "claviger {words} said {found} pieces of a secret");
     }
     Ok(())
+}
+
+/// Learns the passphrase that was shown, and returns the rest of what was said.
+fn learn_shown(attacker: &mut Attacker, said: &[u8]) -> Result<Vec<u8>> {
+    let (shown, rest): (Vec<_>, Vec<_>) =
+        said.split_inclusive(|byte| *byte == b'\n').partition(|line| line.starts_with(SHOWN.as_bytes()));
+    let line = String::from_utf8(shown.concat())?;
+    let (_, passphrase) = line.rsplit_once(": ").context("quickstart showed no passphrase")?;
+    attacker.secrets.passphrase(passphrase.trim_end().as_bytes());
+    Ok(rest.concat())
 }
 
 struct Running {

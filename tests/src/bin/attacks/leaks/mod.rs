@@ -30,7 +30,7 @@ use uuid::Uuid;
 
 use self::attacker::{Attacker, Engine};
 use self::confine::Memory;
-use self::verdict::Violation;
+use self::verdict::{State, Violation};
 use self::victim::{STEPS, Step};
 
 /// Look for keys in the memory, the core dump and the output of a running process
@@ -112,13 +112,14 @@ fn attack_engine(attacker: &mut Attacker, rounds: u32) -> Result<()> {
         };
         for _ in 0..in_its_midst {
             thread::sleep(attacker.moment(Duration::from_millis(150)));
-            attacker.look(engine.id(), &format!("in the midst of {}", step.name()), false)?;
+            attacker.look(engine.id(), &format!("in the midst of {}", step.name()), State::Busy)?;
         }
         if step == Step::Work {
             engine.enough()?;
         }
         engine.finish()?;
-        attacker.look(engine.id(), &format!("after {}", step.name()), true)?;
+        let state = if step == Step::DropAll { State::Empty } else { State::Waiting };
+        attacker.look(engine.id(), &format!("after {}", step.name()), state)?;
         attacker.search()?;
     }
     let said = engine.protection.as_str();
@@ -132,7 +133,7 @@ fn find_planted(memory: Memory, has_gdb: bool) -> Result<usize> {
     let mut engine = Engine::start(memory, attacker.scratch.path())?;
     engine.begin(Step::Plant)?;
     engine.finish()?;
-    attacker.look(engine.id(), "after planting", true)?;
+    attacker.look(engine.id(), "after planting", State::Waiting)?;
     let volumes = plant::PLANTS.map(|(_, volume)| Uuid::from_u128(volume));
     attacker.search_planted(&volumes)?;
     let violations = &attacker.verdict.violations;

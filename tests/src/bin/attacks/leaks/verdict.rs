@@ -11,12 +11,22 @@ use super::memory::{Image, Mapping};
 use super::search::{Piece, Search};
 use super::secrets::Form;
 
+/// What the process was about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// It may use keys. They may be on the stack and in the registers of a thread that is in the middle of a use, and clears
+    /// both behind itself.
+    Busy,
+    /// It waits, and holds keys: they are in key memory alone.
+    Waiting,
+    /// It has given everything up: key memory is wiped.
+    Empty,
+}
+
 /// One look at a stopped process, to be searched once all its secrets are known.
 pub(super) struct Look {
     pub(super) when: String,
-    /// The process waits and uses no key. Then none may be in its stacks or registers; else, in those of a thread that is in the
-    /// middle of a use, which clears them behind itself.
-    pub(super) is_quiescent: bool,
+    pub(super) state: State,
     pub(super) mappings: Vec<Mapping>,
     pub(super) image: Image,
     /// By gdb, where there is one.
@@ -58,7 +68,7 @@ impl Violation {
 #[derive(Default)]
 pub(super) struct Verdict {
     pub(super) looks: usize,
-    pub(super) quiescent: usize,
+    pub(super) idle: usize,
     pub(super) core_dumps: usize,
     pub(super) bytes: u64,
     pub(super) key_memory: u64,
@@ -76,11 +86,11 @@ impl Verdict {
     /// Searches what was seen, and takes the core dumps away.
     pub(super) fn judge(&mut self, look: &Look, search: &Search) -> Result<()> {
         self.looks += 1;
-        self.quiescent += usize::from(look.is_quiescent);
+        self.idle += usize::from(look.state != State::Busy);
         self.key_memory += look.image.key_memory;
         self.unreadable_key_memory += look.image.unreadable_key_memory;
         let burning = look.seen.as_ref().is_some_and(|seen| !seen.burning.is_empty());
-        self.looks_in_flight += usize::from(burning && !look.is_quiescent);
+        self.looks_in_flight += usize::from(burning && look.state == State::Busy);
 
         self.bytes += look.image.bytes;
         // The same address is read more than once.
@@ -145,7 +155,7 @@ impl Verdict {
         let in_key_memory = self.in_key_memory.iter().map(|(form, pieces)| (form.name().to_owned(), json!(pieces)));
         json!({
             "looks": self.looks,
-            "quiescent_looks": self.quiescent,
+            "idle_looks": self.idle,
             "core_dumps": self.core_dumps,
             "bytes_searched": self.bytes,
             "key_memory_bytes": self.key_memory,
@@ -161,7 +171,7 @@ impl Verdict {
 
 impl Look {
     fn place(&self, at: At) -> Place {
-        let burning = self.seen.as_ref().filter(|_| !self.is_quiescent).map(|seen| &seen.burning);
+        let burning = self.seen.as_ref().filter(|_| self.state == State::Busy).map(|seen| &seen.burning);
         match at {
             At::Registers { thread } if burning.is_some_and(|burning| burning.contains_key(&thread)) => Place::InFlight,
             At::Registers { .. } => Place::Elsewhere("registers of a thread that uses no key".to_owned()),
@@ -170,12 +180,15 @@ impl Look {
                 let mapping = self.mappings.iter().find(|mapping| mapping.range.contains(&address));
                 let name = mapping.map_or("no mapping", |mapping| mapping.name.as_str());
                 match mapping {
+                    Some(mapping) if mapping.is_key_memory && self.state == State::Empty => {
+                        Place::Elsewhere("key memory that was given back".to_owned())
+                    }
                     Some(mapping) if mapping.is_key_memory => Place::KeyMemory,
                     _ if burning.is_some_and(|burning| burning.values().any(|stack| stack.contains(&address))) => {
                         Place::InFlight
                     }
                     // Only an anonymous mapping can be a thread's stack.
-                    _ if !self.is_quiescent && self.seen.is_none() && matches!(name, "" | "[stack]") => {
+                    _ if self.state == State::Busy && self.seen.is_none() && matches!(name, "" | "[stack]") => {
                         Place::Unattributed
                     }
                     _ if name.is_empty() => Place::Elsewhere("an anonymous mapping".to_owned()),

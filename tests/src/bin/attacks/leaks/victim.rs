@@ -88,12 +88,22 @@ impl Layout {
         self.0.join("unattended")
     }
 
-    pub(super) fn common_criteria(&self) -> PathBuf {
+    fn common_criteria(&self) -> PathBuf {
         self.0.join("common-criteria")
     }
 
     pub(super) fn restored(&self) -> PathBuf {
         self.0.join("restored")
+    }
+
+    /// What the `quickstart` command makes.
+    fn quickstart(&self) -> PathBuf {
+        self.0.join("quickstart")
+    }
+
+    /// All of them, whether they are there yet or not.
+    pub(super) fn hierarchies(&self) -> [PathBuf; 4] {
+        [self.unattended(), self.common_criteria(), self.restored(), self.quickstart()]
     }
 
     /// A copy of the unattended hierarchy with damaged key records.
