@@ -17,9 +17,9 @@ use super::confine::Memory;
 use super::gdb;
 use super::memory::Stopped;
 use super::search::Search;
-use super::secrets::Secrets;
 use super::verdict::{Look, State, Verdict};
 use super::victim::{Layout, Step};
+use claviger_tests::secrets::Secrets;
 
 /// One attack: what is known, and what was seen.
 pub(super) struct Attacker {

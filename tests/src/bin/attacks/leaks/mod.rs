@@ -3,19 +3,17 @@
 //! The attacker ([`attacker`]) runs a victim and stops it: an engine that is driven through all operations ([`victim`]), and the
 //! `claviger` program itself ([`commands`]). It reads all memory of the stopped process ([`memory`]), takes core dumps ([`gdb`],
 //! [`core`]), and searches both ([`search`]) for every secret of the hierarchies. It derives these itself, from copies of
-//! their directories ([`secrets`]), with what the ciphers make of them ([`forms`]). What was found where, and whether it may be
+//! their directories ([`claviger_tests::secrets`]), with what the ciphers make of them. What was found where, and whether it may be
 //! there, is the [`verdict`].
 
 mod attacker;
 mod commands;
 mod confine;
 mod core;
-mod forms;
 mod gdb;
 mod memory;
 mod plant;
 mod search;
-mod secrets;
 mod verdict;
 mod victim;
 
@@ -160,7 +158,7 @@ fn report(args: &Args, attacker: &Attacker, planted: usize) -> Result<()> {
         let mut report = verdict.to_json();
         report["protection"] = json!(protection);
         report["gdb"] = json!(attacker.has_gdb);
-        report["secrets"] = json!(attacker.secrets.len());
+        report["secrets"] = json!(attacker.secrets.all().count());
         report["patterns"] = json!(attacker.pieces);
         report["planted_and_found"] = json!(planted);
         println!("{report:#}");
@@ -174,7 +172,7 @@ fn report(args: &Args, attacker: &Attacker, planted: usize) -> Result<()> {
         println!(
             "leaks ({protection}): secrets {}, patterns {}, planted and found {planted}, looks {} ({} with a key in use), core dumps {}, \
              bytes searched {}, key memory {} bytes ({} unreadable), in use {}, unattributed {}, found {}",
-            attacker.secrets.len(),
+            attacker.secrets.all().count(),
             attacker.pieces,
             verdict.looks,
             verdict.looks_in_flight,

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use anyhow::{Result, bail};
 
-use super::secrets::{Form, Secrets};
+use claviger_tests::secrets::{Form, Secrets};
 
 /// Bytes of a piece.
 pub(super) const PIECE: usize = 8;

@@ -9,7 +9,7 @@ use super::core::{At, Core};
 use super::gdb::Seen;
 use super::memory::{Image, Mapping};
 use super::search::{Piece, Search};
-use super::secrets::Form;
+use claviger_tests::secrets::Form;
 
 /// What the process was about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,35 +1,43 @@
-//! Every secret of a hierarchy, from a copy of its directory and its passphrases alone, as `docs/formats.md` says.
+//! Every secret of a hierarchy, from its records, its sealing key and its passphrases alone, as `docs/formats.md` says.
 //!
-//! The process under attack tells nothing: telling would leave copies.
+//! So a process under attack need tell nothing, which would leave copies.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use claviger_secret::{Arena, ArenaOptions, Protection};
-use claviger_store::{SledOptions, SledStore, Store as _, Table};
+use claviger_store::{SledOptions, SledStore, Store, Table};
 use claviger_wrap::{Kek, KekVersion, Key256, KeyBlob, RecordPlace, SealingKey, WrappedKey, WrappingKey};
 use serde_json::Value;
 use sha2::Sha256;
 use uuid::Uuid;
 
-use super::forms;
+use crate::forms;
 
 /// What is looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Form {
+pub enum Form {
     /// The secret's own bytes.
     Plain,
+    /// FIPS 197, section 5.2.
     EncryptionRoundKey,
+    /// FIPS 197, section 5.3.5.
     DecryptionRoundKey,
+    /// An encryption round key as software keeps it, where the processor has no AES instructions.
     BitslicedRoundKey,
+    /// The GHASH key, and what is precomputed from it.
     GhashPower,
+    /// The padded key of HMAC.
     HmacPad,
+    /// A state of HMAC that holds the key and nothing else.
     HmacState,
 }
 
 impl Form {
-    pub(super) const fn name(self) -> &'static str {
+    /// As in a sentence.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Plain => "key",
             Self::EncryptionRoundKey => "encryption round key",
@@ -44,9 +52,11 @@ impl Form {
 
 /// A secret, by what it is, with the forms that it takes.
 #[derive(Debug)]
-pub(super) struct Secret {
-    pub(super) name: String,
-    pub(super) forms: Vec<(Form, Vec<u8>)>,
+pub struct Secret {
+    /// What it is.
+    pub name: String,
+    /// Its own bytes first.
+    pub forms: Vec<(Form, Vec<u8>)>,
 }
 
 /// What claviger does with a secret, which decides what forms it takes in memory.
@@ -64,7 +74,7 @@ enum Use {
 
 /// All secrets that have been learned, also of keys that are gone by now.
 #[derive(Debug)]
-pub(super) struct Secrets {
+pub struct Secrets {
     arena: Arena,
     passphrases: BTreeSet<Vec<u8>>,
     known: BTreeMap<Vec<u8>, Secret>,
@@ -74,7 +84,11 @@ pub(super) struct Secrets {
 }
 
 impl Secrets {
-    pub(super) fn new() -> Result<Self> {
+    /// Nothing is known.
+    ///
+    /// # Errors
+    /// There is no memory for an arena.
+    pub fn new() -> Result<Self> {
         let options = ArenaOptions { keys: 1_024, states: 1_024, accept: Protection::Unlocked };
         Ok(Self {
             arena: Arena::new(&options)?,
@@ -85,39 +99,43 @@ impl Secrets {
         })
     }
 
-    pub(super) fn all(&self) -> impl Iterator<Item = &Secret> {
+    /// All that is known.
+    pub fn all(&self) -> impl Iterator<Item = &Secret> + Clone {
         self.known.values()
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.known.len()
-    }
-
     /// Learns a passphrase that will be used.
-    pub(super) fn passphrase(&mut self, passphrase: &[u8]) {
+    pub fn passphrase(&mut self, passphrase: &[u8]) {
         self.learn("passphrase", passphrase, Use::Hmac);
         self.passphrases.insert(passphrase.to_vec());
     }
 
     /// Learns the schedules of these volumes' keys too, which claviger itself never makes.
-    pub(super) fn expand(&mut self, volumes: &[Uuid]) {
+    pub fn expand(&mut self, volumes: &[Uuid]) {
         let is_wanted = |secret: &Secret| volumes.iter().any(|volume| secret.name.contains(&volume.to_string()));
         for (key, secret) in self.known.iter_mut().filter(|(_, secret)| is_wanted(secret)) {
             secret.forms = forms_of(key, Use::Aes);
         }
     }
 
-    /// Learns all that a copy of a hierarchy's directory holds. Returns how many volume, aggregate and drive keys it has,
-    /// each of which was opened.
-    pub(super) fn learn_from(&mut self, dir: &Path) -> Result<u64> {
+    /// Learns all that a hierarchy's directory, or a copy of it, holds. Nobody may have it open.
+    ///
+    /// # Errors
+    /// Something does not open, or is not as `docs/formats.md` says.
+    pub fn learn_from(&mut self, dir: &Path) -> Result<()> {
         let sealing = std::fs::read(dir.join("sealing.key")).context("cannot read the sealing key")?;
         let sealing = sealing.strip_prefix(b"CLVK\x01").context("sealing.key is not as docs/formats.md says")?;
+        self.learn_from_store(&SledStore::open_copy(&dir.join("store"), &SledOptions::default())?, sealing)
+    }
+
+    /// Learns all that a store holds whose sealing key is `sealing`.
+    ///
+    /// # Errors
+    /// As [`Secrets::learn_from`].
+    pub fn learn_from_store(&mut self, store: &dyn Store, sealing: &[u8]) -> Result<()> {
         let sealing = self.key256("sealing key", sealing, Use::Hmac)?;
         self.expanded("record sealing key", &sealing, &[b"claviger-sealing-1"], Use::Aes)?;
-        let records = Records {
-            store: SledStore::open_copy(&dir.join("store"), &SledOptions::default())?,
-            sealing: SealingKey::new(&self.arena, self.copy(&sealing)?)?,
-        };
+        let records = Records { store, sealing: SealingKey::new(&self.arena, self.copy(&sealing)?)? };
         let mut ckeks = BTreeMap::new();
         for (key, keystore) in records.opened(Table::Keystores)? {
             let id = Uuid::from_slice(&key)?;
@@ -125,17 +143,15 @@ impl Secrets {
             ckeks.insert(id, WrappingKey::new(&self.arena, &ckek)?);
         }
         for (key, record) in records.opened(Table::Keks)? {
+            // Longer keys are those of the counts of seals.
             if let Ok(svm) = <[u8; 16]>::try_from(key.as_slice()) {
-                let svm = Uuid::from_bytes(svm);
-                self.keks_of(svm, &ckeks, [&record["current"], &record["retiring"]].into_iter())?;
+                self.keks_of(Uuid::from_bytes(svm), &ckeks, [&record["current"], &record["retiring"]])?;
             }
         }
-        let mut count = 0;
-        for entry in records.store.scan(Table::Keys, &[], None, usize::MAX)? {
+        for entry in store.scan(Table::Keys, &[], None, usize::MAX)? {
             self.keys_of(&entry.value)?;
-            count += 1;
         }
-        Ok(count)
+        Ok(())
     }
 
     /// The CKEK of a keystore, by a known passphrase; where it opens unattended, in that way too.
@@ -172,13 +188,8 @@ impl Secrets {
         bail!("no known passphrase opens keystore {id}")
     }
 
-    fn keks_of<'a>(
-        &mut self,
-        svm: Uuid,
-        ckeks: &BTreeMap<Uuid, WrappingKey>,
-        entries: impl Iterator<Item = &'a Value>,
-    ) -> Result<()> {
-        for entry in entries.filter(|entry| entry.is_object()) {
+    fn keks_of(&mut self, svm: Uuid, ckeks: &BTreeMap<Uuid, WrappingKey>, entries: [&Value; 2]) -> Result<()> {
+        for entry in entries.into_iter().filter(|entry| entry.is_object()) {
             let number = entry["kek_version"].as_u64().context("no KEK version")?.try_into()?;
             let version = KekVersion::new(number).context("KEK version 0")?;
             for kept in entry["kept"].as_array().context("no kept KEK")? {
@@ -241,12 +252,12 @@ impl Secrets {
 }
 
 /// The sealed records of a store.
-struct Records {
-    store: SledStore,
+struct Records<'a> {
+    store: &'a dyn Store,
     sealing: SealingKey,
 }
 
-impl Records {
+impl Records<'_> {
     /// Each record of a table: its key and its JSON.
     fn opened(&self, table: Table) -> Result<Vec<(Vec<u8>, Value)>> {
         let open = |key: Vec<u8>, sealed: &[u8]| {

@@ -13,7 +13,7 @@ type Block = [u8; 16];
 const ROUND_KEYS: usize = 15;
 
 /// FIPS 197, section 5.2, for a key of 256 bits.
-pub(super) fn encryption_schedule(key: &[u8; 32]) -> [Block; ROUND_KEYS] {
+pub(crate) fn encryption_schedule(key: &[u8; 32]) -> [Block; ROUND_KEYS] {
     let mut words: Vec<[u8; 4]> = key.as_chunks().0.to_vec();
     let mut rcon = 1;
     for at in words.len()..4 * ROUND_KEYS {
@@ -37,7 +37,7 @@ pub(super) fn encryption_schedule(key: &[u8; 32]) -> [Block; ROUND_KEYS] {
 }
 
 /// FIPS 197, section 5.3.5: the schedule of the equivalent inverse cipher, which AES instructions want.
-pub(super) fn decryption_schedule(key: &[u8; 32]) -> [Block; ROUND_KEYS] {
+pub(crate) fn decryption_schedule(key: &[u8; 32]) -> [Block; ROUND_KEYS] {
     let mut schedule = encryption_schedule(key);
     schedule.reverse();
     if let [_, inner @ .., _] = schedule.as_mut_slice() {
@@ -48,7 +48,7 @@ pub(super) fn decryption_schedule(key: &[u8; 32]) -> [Block; ROUND_KEYS] {
 
 /// The encryption schedule as the software of the `aes` crate keeps it, where a processor has no AES instructions:
 /// fix-sliced, <https://eprint.iacr.org/2020/1123>.
-pub(super) fn bitsliced_schedule(key: &[u8; 32]) -> [Block; ROUND_KEYS] {
+pub(crate) fn bitsliced_schedule(key: &[u8; 32]) -> [Block; ROUND_KEYS] {
     let mut schedule = encryption_schedule(key);
     for (round, round_key) in schedule.iter_mut().enumerate() {
         // The rounds leave ShiftRows out, and the S-box its last negations, so the round keys make up for both.
@@ -72,7 +72,7 @@ pub(super) fn bitsliced_schedule(key: &[u8; 32]) -> [Block; ROUND_KEYS] {
 
 /// The GHASH key of AES-256-GCM, and what `polyval` makes of it: its first four powers, and with each the factor of the
 /// R/F algorithm, <https://eprint.iacr.org/2025/2171>.
-pub(super) fn ghash_powers(key: &[u8; 32]) -> Vec<Block> {
+pub(crate) fn ghash_powers(key: &[u8; 32]) -> Vec<Block> {
     let mut ghash_key = Block::default();
     Aes256::new(key.into()).encrypt_block((&mut ghash_key).into());
     let mut reversed = ghash_key;
@@ -84,14 +84,14 @@ pub(super) fn ghash_powers(key: &[u8; 32]) -> Vec<Block> {
 }
 
 /// Two blocks: the key of HMAC-SHA-256 as it goes into the inner and into the outer hash.
-pub(super) fn hmac_pads(key: &[u8]) -> [[u8; 64]; 2] {
+pub(crate) fn hmac_pads(key: &[u8]) -> [[u8; 64]; 2] {
     let digest = Sha256::digest(key);
     let key = if key.len() > 64 { digest.as_slice() } else { key };
     [0x36, 0x5c].map(|pad| std::array::from_fn(|at| key.get(at).copied().unwrap_or_default() ^ pad))
 }
 
 /// The states of the inner and the outer hash behind the key: all that HMAC needs of it.
-pub(super) fn hmac_states(key: &[u8]) -> [[u8; 32]; 2] {
+pub(crate) fn hmac_states(key: &[u8]) -> [[u8; 32]; 2] {
     /// FIPS 180-4, section 5.3.3.
     const INITIAL: [u32; 8] =
         [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
@@ -105,7 +105,7 @@ pub(super) fn hmac_states(key: &[u8]) -> [[u8; 32]; 2] {
 }
 
 /// As SHA-256 reads its input: words of 32 bits, the first byte on top.
-pub(super) fn as_words(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn as_words(bytes: &[u8]) -> Vec<u8> {
     let words = bytes.as_chunks::<4>().0.iter().map(|word| u32::from_be_bytes(*word).to_ne_bytes());
     words.flatten().collect()
 }
