@@ -110,6 +110,41 @@ impl Secrets {
         self.passphrases.insert(passphrase.to_vec());
     }
 
+    /// Learns a key that is in no hierarchy. One of 32 bytes may be used as a KEK, a CKEK and a sealing key are.
+    ///
+    /// # Errors
+    /// No room in key memory.
+    pub fn learn_key(&mut self, name: &str, key: &[u8]) -> Result<()> {
+        if key.len() != Key256::LEN {
+            self.learn(name, key, Use::Given);
+            return Ok(());
+        }
+        let key = self.key256(name, key, Use::HmacAndAes)?;
+        self.expanded("record sealing key", &key, &[b"claviger-sealing-1"], Use::Aes)?;
+        self.expanded("backup body key", &key, &[b"claviger-backup-1"], Use::Aes)?;
+        Ok(())
+    }
+
+    /// Learns what comes of a passphrase with this salt.
+    ///
+    /// # Errors
+    /// No room in key memory.
+    pub fn learn_stretched(&mut self, passphrase: &[u8], salt: &[u8], iterations: u32) -> Result<()> {
+        let prk = self.stretch(passphrase, salt, iterations)?;
+        self.expanded("passphrase wrapping key", &prk, &[b"claviger-passphrase-wrap-1"], Use::Aes)?;
+        Ok(())
+    }
+
+    fn stretch(&mut self, passphrase: &[u8], salt: &[u8], iterations: u32) -> Result<Key256> {
+        let stretch = || {
+            let mut prk = [0; 32];
+            pbkdf2::pbkdf2_hmac::<Sha256>(passphrase, salt, iterations, &mut prk);
+            prk
+        };
+        let prk = *self.stretched.entry((passphrase.to_vec(), salt.to_vec())).or_insert_with(stretch);
+        self.key256("PBKDF2 output", &prk, Use::Hmac)
+    }
+
     /// Learns the schedules of these volumes' keys too, which claviger itself never makes.
     pub fn expand(&mut self, volumes: &[Uuid]) {
         let is_wanted = |secret: &Secret| volumes.iter().any(|volume| secret.name.contains(&volume.to_string()));
@@ -162,13 +197,7 @@ impl Secrets {
         let salt = bytes_of(&onboard["salt"])?;
         let iterations = onboard["iterations"].as_u64().context("no iterations")?.try_into()?;
         for passphrase in self.passphrases.clone() {
-            let stretch = || {
-                let mut prk = [0; 32];
-                pbkdf2::pbkdf2_hmac::<Sha256>(&passphrase, &salt, iterations, &mut prk);
-                prk
-            };
-            let prk = *self.stretched.entry((passphrase.clone(), salt.clone())).or_insert_with(stretch);
-            let prk = self.key256("PBKDF2 output", &prk, Use::Hmac)?;
+            let prk = self.stretch(&passphrase, &salt, iterations)?;
             let check = prk.expand(&self.arena, &[b"claviger-passphrase-check-1"])?;
             if check.expose() != bytes_of(&onboard["check"])? {
                 continue;

@@ -11,5 +11,6 @@ mod quickstart;
 mod refusals;
 mod rollback;
 mod store;
+mod secrecy;
 mod story;
 mod support;

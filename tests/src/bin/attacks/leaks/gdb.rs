@@ -47,6 +47,27 @@ pub(super) fn look_at(pid: i32, dir: &Path, name: &str) -> Result<Seen> {
     Ok(Seen { burning: burning(&said)?, core, full_core })
 }
 
+/// Has process `pid` never use memory again that it frees, so that a copy which was freed and not wiped stays to be found:
+/// `free` returns at once. What `realloc` moves away from is used again all the same.
+pub(super) fn keep_freed(pid: i32) -> Result<()> {
+    // What glibc's `free` is called where others cannot be meant.
+    let (kind, code) = match std::env::consts::ARCH {
+        "x86_64" => ("unsigned char", "0xc3"),
+        "aarch64" => ("unsigned int", "0xd65f03c0"),
+        other => bail!("how a function returns on {other} is not known here"),
+    };
+    let output = Command::new("gdb")
+        .args(["-nx", "-batch", "-iex", "set debuginfod enabled off", "-p", &pid.to_string()])
+        .args(["-ex", &format!("set {{{kind}}} &__libc_free = {code}")])
+        .args(["-ex", &format!("p/x *({kind} *) &__libc_free"), "-ex", "detach"])
+        .output()
+        .context("cannot run gdb")?;
+    match String::from_utf8_lossy(&output.stdout).lines().any(|line| line == format!("$1 = {code}")) {
+        true => Ok(()),
+        false => bail!("gdb cannot change the process: {}", String::from_utf8_lossy(&output.stderr).trim()),
+    }
+}
+
 /// The threads with a frame of `burned`, from what gdb printed: for each thread a heading with its LWP, for each frame a line
 /// and the stack pointer in it.
 fn burning(said: &str) -> Result<BTreeMap<i32, Range<u64>>> {

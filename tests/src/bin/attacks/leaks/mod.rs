@@ -13,6 +13,7 @@ mod core;
 mod gdb;
 mod memory;
 mod plant;
+mod primitives;
 mod search;
 mod verdict;
 mod victim;
@@ -98,9 +99,15 @@ fn attack(args: &Args) -> Result<()> {
 /// Drives an engine through all steps, and looks at it in their midst and after each.
 fn attack_engine(attacker: &mut Attacker, rounds: u32) -> Result<()> {
     let mut engine = Engine::start(attacker.memory, attacker.scratch.path())?;
+    if attacker.has_gdb {
+        gdb::keep_freed(i32::try_from(engine.id())?)?;
+    }
     for step in STEPS {
         if step == Step::Errors {
             attacker.make_damaged()?;
+        }
+        if step == Step::Primitives {
+            primitives::prepare(attacker.scratch.path(), &mut attacker.secrets)?;
         }
         engine.begin(step)?;
         let in_its_midst = match step {

@@ -16,10 +16,10 @@ use claviger::{
 };
 use uuid::Uuid;
 
-use super::plant;
+use super::{plant, primitives};
 
 /// What the victim is told to do, in this order; the attacker looks at it after each.
-pub(super) const STEPS: [Step; 11] = [
+pub(super) const STEPS: [Step; 12] = [
     Step::Create,
     Step::Open,
     Step::BeginRotations,
@@ -31,6 +31,7 @@ pub(super) const STEPS: [Step; 11] = [
     Step::Backup,
     Step::CommonCriteria,
     Step::DropAll,
+    Step::Primitives,
 ];
 
 macro_rules! steps {
@@ -68,6 +69,8 @@ steps! {
     Backup "backup"
     /// A second hierarchy, in Common Criteria mode: locked, opened with the passphrase, put under another.
     CommonCriteria "common-criteria"
+    /// Each use of a key alone.
+    Primitives "primitives"
     /// Everything is given up.
     DropAll "drop-all"
     /// For the test of the search itself: copies where none may be.
@@ -173,6 +176,7 @@ impl Victim {
             }
             Step::Backup => self.backup(),
             Step::CommonCriteria => self.common_criteria(),
+            Step::Primitives => primitives::run(&self.layout.0, &self.arena),
             Step::DropAll => {
                 self.held.clear();
                 self.other_engines.clear();
