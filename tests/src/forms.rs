@@ -27,7 +27,8 @@ pub(crate) fn encryption_schedule(key: &[u8; 32]) -> [Block; ROUND_KEYS] {
             word = word.map(sub);
         }
         let before = words.get(at - 8).copied().unwrap_or_default();
-        words.push(std::array::from_fn(|byte| word[byte] ^ before[byte]));
+        word.iter_mut().zip(before).for_each(|(byte, before)| *byte ^= before);
+        words.push(word);
     }
     let mut schedule = [[0; 16]; ROUND_KEYS];
     for (round_key, words) in schedule.iter_mut().zip(words.chunks_exact(4)) {

@@ -180,7 +180,8 @@ impl Secrets {
         for (key, record) in records.opened(Table::Keks)? {
             // Longer keys are those of the counts of seals.
             if let Ok(svm) = <[u8; 16]>::try_from(key.as_slice()) {
-                self.keks_of(Uuid::from_bytes(svm), &ckeks, [&record["current"], &record["retiring"]])?;
+                let entries = [record.get("current"), record.get("retiring")];
+                self.keks_of(Uuid::from_bytes(svm), &ckeks, entries)?;
             }
         }
         for entry in store.scan(Table::Keys, &[], None, usize::MAX)? {
@@ -217,8 +218,8 @@ impl Secrets {
         bail!("no known passphrase opens keystore {id}")
     }
 
-    fn keks_of(&mut self, svm: Uuid, ckeks: &BTreeMap<Uuid, WrappingKey>, entries: [&Value; 2]) -> Result<()> {
-        for entry in entries.into_iter().filter(|entry| entry.is_object()) {
+    fn keks_of(&mut self, svm: Uuid, ckeks: &BTreeMap<Uuid, WrappingKey>, entries: [Option<&Value>; 2]) -> Result<()> {
+        for entry in entries.into_iter().flatten().filter(|entry| entry.is_object()) {
             let number = entry["kek_version"].as_u64().context("no KEK version")?.try_into()?;
             let version = KekVersion::new(number).context("KEK version 0")?;
             for kept in entry["kept"].as_array().context("no kept KEK")? {

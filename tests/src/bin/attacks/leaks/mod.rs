@@ -146,7 +146,8 @@ fn find_planted(memory: Memory, has_gdb: bool) -> Result<usize> {
     for ((place, _), volume) in plant::PLANTS.into_iter().zip(volumes) {
         let is_register = place.contains("register");
         let is_there = |found: &Violation| is_of(found, volume) && found.place.contains("register") == is_register;
-        if !(is_register && !has_gdb) && !violations.keys().any(is_there) {
+        let is_testable = has_gdb || !is_register;
+        if is_testable && !violations.keys().any(is_there) {
             bail!("the attack is blind: it did not find the key that was planted in the {place}");
         }
     }
@@ -162,12 +163,14 @@ fn report(args: &Args, attacker: &Attacker, planted: usize) -> Result<()> {
     let verdict = &attacker.verdict;
     let protection = attacker.protection.unwrap_or("unknown");
     if args.json {
-        let mut report = verdict.to_json();
-        report["protection"] = json!(protection);
-        report["gdb"] = json!(attacker.has_gdb);
-        report["secrets"] = json!(attacker.secrets.all().count());
-        report["patterns"] = json!(attacker.pieces);
-        report["planted_and_found"] = json!(planted);
+        let report = json!({
+            "protection": protection,
+            "gdb": attacker.has_gdb,
+            "secrets": attacker.secrets.all().count(),
+            "patterns": attacker.pieces,
+            "planted_and_found": planted,
+            "seen": verdict.to_json(),
+        });
         println!("{report:#}");
     } else {
         for (violation, pieces) in &verdict.violations {

@@ -52,30 +52,63 @@ const RECORD: RecordPlace<'static> = RecordPlace { table: 1, key: b"record" };
 type Use = fn(&Material) -> Result<()>;
 
 const USES: [Use; 18] = [
-    |m| Ok(drop(Kek::new(&m.arena, KekVersion::FIRST, m.copy_of_key()?, 0)?)),
+    |m| {
+        drop(Kek::new(&m.arena, KekVersion::FIRST, m.copy_of_key()?, 0)?);
+        Ok(())
+    },
     |m| Ok(m.kek.seal(&m.volume, &place(), Nonce::danger_from_bytes([9; 12]), &mut Vec::new())?),
-    |m| Ok(drop(m.kek.open(&m.arena, &KeyBlob::parse(&m.blob)?, &place())?)),
+    |m| {
+        drop(m.kek.open(&m.arena, &KeyBlob::parse(&m.blob)?, &place())?);
+        Ok(())
+    },
     |m| match m.kek.open(&m.arena, &KeyBlob::parse(&damaged(&m.blob))?, &place()) {
         Ok(_) => Err(anyhow!("a damaged blob was opened")),
         Err(_) => Ok(()),
     },
-    |m| Ok(drop(WrappingKey::new(&m.arena, &m.key)?)),
+    |m| {
+        drop(WrappingKey::new(&m.arena, &m.key)?);
+        Ok(())
+    },
     |m| m.wrapping.wrap(&m.key).map(drop).map_err(Into::into),
-    |m| Ok(drop(m.wrapping.unwrap(&m.wrapped)?)),
+    |m| {
+        drop(m.wrapping.unwrap(&m.wrapped)?);
+        Ok(())
+    },
     |m| match m.wrapping.unwrap(&WrappedKey::from_bytes([3; 40])) {
         Ok(_) => Err(anyhow!("damaged bytes were unwrapped")),
         Err(_) => Ok(()),
     },
     |m| m.is_so(m.key.id(&[b"label"]) == m.same_key.id(&[b"label"])),
-    |m| Ok(drop(m.key.expand(&m.arena, &[b"claviger-backup-1"])?)),
-    |m| Ok(drop(SealingKey::new(&m.arena, m.copy_of_key()?)?)),
-    |m| Ok(drop(m.sealing.seal(RECORD, b"{}", &mut SystemRandom)?)),
-    |m| Ok(drop(m.sealing.open(RECORD, &m.record)?)),
-    |m| Ok(drop(BodyKey::of_backup(&m.arena, &m.key)?.seal(b"header", b"{}", &mut SystemRandom)?)),
+    |m| {
+        drop(m.key.expand(&m.arena, &[b"claviger-backup-1"])?);
+        Ok(())
+    },
+    |m| {
+        drop(SealingKey::new(&m.arena, m.copy_of_key()?)?);
+        Ok(())
+    },
+    |m| {
+        drop(m.sealing.seal(RECORD, b"{}", &mut SystemRandom)?);
+        Ok(())
+    },
+    |m| {
+        drop(m.sealing.open(RECORD, &m.record)?);
+        Ok(())
+    },
+    |m| {
+        drop(BodyKey::of_backup(&m.arena, &m.key)?.seal(b"header", b"{}", &mut SystemRandom)?);
+        Ok(())
+    },
     |m| m.is_so(m.key.ct_eq(&m.same_key)),
     |m| m.is_so(m.volume.ct_eq(&m.same_volume)),
-    |m| Ok(drop(Passphrase::copy_from(&m.arena, m.passphrase_bytes.expose())?)),
-    |m| Ok(drop(PassphraseKdf { salt: SALT, iterations: Iterations::MIN }.derive(&m.arena, &m.passphrase)?)),
+    |m| {
+        drop(Passphrase::copy_from(&m.arena, m.passphrase_bytes.expose())?);
+        Ok(())
+    },
+    |m| {
+        drop(PassphraseKdf { salt: SALT, iterations: Iterations::MIN }.derive(&m.arena, &m.passphrase)?);
+        Ok(())
+    },
 ];
 
 impl Material {

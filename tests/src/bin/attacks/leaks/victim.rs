@@ -275,7 +275,7 @@ impl Victim {
         let engine = self.engine()?;
         let svms = SVMS.iter().map(|name| svm(engine, name)).collect::<Result<Vec<_>>>()?;
         let is_enough = AtomicBool::new(false);
-        let done = thread::scope(|scope| -> Result<()> {
+        thread::scope(|scope| -> Result<()> {
             let open = scope.spawn(|| -> Result<(), KeyError> {
                 while !is_enough.load(Ordering::Relaxed) {
                     for svm in &svms {
@@ -299,8 +299,7 @@ impl Victim {
             create.join().ok().context("a thread panicked")??;
             open.join().ok().context("a thread panicked")??;
             Ok(())
-        });
-        done
+        })
     }
 
     fn errors(&mut self) -> Result<()> {
