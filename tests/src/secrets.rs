@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use claviger_secret::{Arena, ArenaOptions, Protection};
-use claviger_store::{SledOptions, SledStore, Store, Table};
+use claviger_store::{Store, StoreOptions, Table, open_store_copy};
 use claviger_wrap::{Kek, KekVersion, Key256, KeyBlob, RecordPlace, SealingKey, WrappedKey, WrappingKey};
 use serde_json::Value;
 use sha2::Sha256;
@@ -160,7 +160,7 @@ impl Secrets {
     pub fn learn_from(&mut self, dir: &Path) -> Result<()> {
         let sealing = std::fs::read(dir.join("sealing.key")).context("cannot read the sealing key")?;
         let sealing = sealing.strip_prefix(b"CLVK\x01").context("sealing.key is not as docs/formats.md says")?;
-        self.learn_from_store(&SledStore::open_copy(&dir.join("store"), &SledOptions::default())?, sealing)
+        self.learn_from_store(&*open_store_copy(&dir.join("store"), &StoreOptions::default())?, sealing)
     }
 
     /// Learns all that a store holds whose sealing key is `sealing`.

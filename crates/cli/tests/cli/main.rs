@@ -10,7 +10,7 @@ mod passphrases;
 mod quickstart;
 mod refusals;
 mod rollback;
-mod store;
 mod secrecy;
+mod store;
 mod story;
 mod support;

@@ -13,13 +13,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use claviger::store::MemoryStore;
+use claviger::store::faults::{Crash, FaultClock, FaultyStore, Strike};
 use claviger::{
-    ArenaOptions, Engine, KeyAlgorithm, KeyMemory, NewKey, ObjectRef, OnboardMode, OpenKey, Options, Passphrase,
-    Protection, SealingSource, SledStore, SvmId, SvmName, Table,
+    AnchorSource, ArenaOptions, Engine, KeyAlgorithm, KeyMemory, NewKey, ObjectRef, OnboardMode, OpenKey, Options,
+    Passphrase, Protection, RedbStore, SealingSource, SledStore, StoreKind, SvmId, SvmName, Table,
 };
 use claviger_tests::heard::Heard;
 use claviger_tests::secrets::Secrets;
-use common::stores::{Crash, CrashingStore, HoldingStore};
+use common::stores::HoldingStore;
 use common::{copy_of, dir_options, name, put, records, volume};
 
 const XTS: KeyAlgorithm = KeyAlgorithm::XtsAes256;
@@ -145,7 +146,28 @@ impl Run {
         let empty = engine.create_svm(&name("empty")).unwrap().id();
         engine.delete_svm(empty).unwrap();
         self.close(engine, dir);
-        self.heard.debug(&SledStore::open_copy(&dir.join("store"), &dir_options().sled).unwrap());
+        self.heard.debug(&SledStore::open_copy(&dir.join("store"), &dir_options().store_options).unwrap());
+
+        // The anchor: damaged, and gone. And the store on the other database.
+        let anchor = dir.join("anchor");
+        let bytes = fs::read(&anchor).unwrap();
+        fs::write(&anchor, [&bytes[..bytes.len() - 1], &[!bytes[bytes.len() - 1]]].concat()).unwrap();
+        let error = Engine::open(dir, dir_options()).map(drop).unwrap_err();
+        self.heard.error(&error);
+        let claviger::OpenEngineError::Anchor { source } = error else { panic!("{error:?}") };
+        self.heard.error(&source);
+        fs::remove_file(&anchor).unwrap();
+        self.heard.error(&Engine::open(dir, dir_options()).map(drop).unwrap_err());
+        fs::write(&anchor, bytes).unwrap();
+        let (kind, copy) = (StoreKind::Redb, dir.with_file_name("redb"));
+        let engine = Engine::copy_store(dir, &copy, kind, dir_options(), |_| ()).unwrap();
+        self.heard.display(engine.standing());
+        self.close(engine, &copy);
+        self.heard.debug(&RedbStore::open_copy(&copy.join("store"), &dir_options().store_options).unwrap());
+        self.heard.display(&kind);
+        self.heard.error(&"tape".parse::<StoreKind>().unwrap_err());
+        let error = Engine::copy_store(&copy, dir, kind, dir_options(), |_| ()).map(drop).unwrap_err();
+        self.heard.error(&error);
     }
 
     /// The backup, which goes out of the house, and the store itself, but for the sealing key.
@@ -169,7 +191,7 @@ impl Run {
         }
         self.close(engine, dir);
         let restored = Engine::restore(&scratch.join("restored"), &backup, &second, dir_options()).unwrap();
-        let source = SledStore::open_copy(&dir.join("store"), &dir_options().sled).unwrap();
+        let source = SledStore::open_copy(&dir.join("store"), &dir_options().store_options).unwrap();
         self.heard.debug(&restored.import_keys(&source, |_| ()).unwrap());
         self.heard.debug(&restored.import_keys(&source, |_| ()).unwrap());
         self.close(restored, &scratch.join("restored"));
@@ -220,7 +242,7 @@ impl Run {
         heard.error(&"9".parse::<SvmName>().unwrap_err());
         // The store is open, or there is one already, or none.
         heard.error(&Engine::open(dir, dir_options()).map(drop).unwrap_err());
-        heard.error(&SledStore::open(&dir.join("store"), &dir_options().sled).unwrap_err());
+        heard.error(&SledStore::open(&dir.join("store"), &dir_options().store_options).unwrap_err());
         drop(engine);
         heard.error(&Engine::create(dir, &name("cluster1"), dir_options()).map(drop).unwrap_err());
         heard.error(&Engine::open(scratch, dir_options()).map(drop).unwrap_err());
@@ -251,8 +273,12 @@ impl Run {
     /// Every record damaged in several places, a store that fails at its writes, and one that panics.
     fn damage(&mut self, dir: &Path) {
         let sealing = fs::read(dir.join("sealing.key")).unwrap()[5..].to_vec();
-        let whole = copy_of(&SledStore::open_copy(&dir.join("store"), &dir_options().sled).unwrap());
-        let options = || Options { sealing: SealingSource::Provided(sealing_key(&sealing)), ..dir_options() };
+        let whole = copy_of(&SledStore::open_copy(&dir.join("store"), &dir_options().store_options).unwrap());
+        let options = || Options {
+            sealing: SealingSource::Provided(sealing_key(&sealing)),
+            anchor: AnchorSource::DangerNone,
+            ..dir_options()
+        };
         let open = |store: &MemoryStore| Engine::open_on(Arc::new(copy_of(store)), options());
         let svm = open(&whole).unwrap().svm_named("archive").unwrap().id();
         let heard = &mut self.heard;
@@ -277,8 +303,9 @@ impl Run {
         }
 
         for write in [1, 2, 4, 6] {
-            let store = CrashingStore::over(Arc::new(copy_of(&whole)), Crash::Before, write);
-            let Ok(engine) = Engine::open_on(store, options()) else { continue };
+            let clock = FaultClock::striking([(write, Strike::Crash(Crash::Before))]);
+            let store = FaultyStore::over(Arc::new(copy_of(&whole)), clock);
+            let Ok(engine) = Engine::open_on(Arc::new(store), options()) else { continue };
             drop(engine.create_key(svm, volume(1_000), XTS).map_err(|error| heard.error(&error)));
             drop(engine.create_svm(&name("more")).map_err(|error| heard.error(&error)));
             if let Ok(job) = engine.rekey_internal(svm).map_err(|error| heard.error(&error)) {

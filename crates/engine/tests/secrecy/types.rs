@@ -6,9 +6,9 @@ use std::path::Path;
 
 use claviger::store::{Batch, Entry, Expect, Expectation, MemoryStore, Outcome, Replacement};
 use claviger::{
-    Advice, Arena, ArenaError, ArenaOptions, Creation, Fault, InvalidSvmName, KekVersion, Key256, KeyAlgorithm,
-    KeyMemory, KeyType, KeyVersion, NewKey, Passphrase, PassphraseRules, RecordName, SealingSource, SledOptions, Store,
-    Table,
+    Advice, AnchorSource, Arena, ArenaError, ArenaOptions, Creation, Fault, InvalidSvmName, KekVersion, Key256,
+    KeyAlgorithm, KeyMemory, KeyType, KeyVersion, NewKey, Passphrase, PassphraseRules, RecordName, SealingSource,
+    Store, StoreOptions, Table,
 };
 use claviger_secret::{SlotKind, burned};
 use claviger_tests::heard::Heard;
@@ -21,7 +21,8 @@ use uuid::Uuid;
 use crate::common::volume;
 
 /// Types of which nothing can be printed, each with the reason.
-const SILENT: [(&str, &str); 5] = [
+const SILENT: [(&str, &str); 6] = [
+    ("claviger::Anchor", "a trait"),
     ("claviger::Blame", "a trait"),
     ("claviger::Engine", "has no Debug"),
     ("claviger::KeyCounts", "an alias of a map"),
@@ -214,10 +215,11 @@ pub(crate) fn print_made_of(heard: &mut Heard, arena: &Arena, key: &[u8; 64], pa
     heard.debug(&Replacement { key: b"k".to_vec(), expect: Expect::Absent, value: bytes });
     heard.debug(&Outcome::Refused);
     heard.display(&Table::Keys);
-    heard.debug(&SledOptions::default());
+    heard.debug(&StoreOptions::default());
 
     heard.debug(&KeyMemory::Shared(arena.clone()));
     heard.debug(&SealingSource::Provided(half()));
+    heard.debug(&AnchorSource::BesideStore);
     heard.debug(&NewKey { object: volume(1), algorithm: KeyAlgorithm::Aes256 });
     heard.debug(&Creation::Exists);
     heard.display(&volume(1));

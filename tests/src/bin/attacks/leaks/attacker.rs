@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use claviger_store::{Batch, SledOptions, SledStore, Store as _, Table};
+use claviger_store::{Batch, StoreOptions, Table, open_store};
 use claviger_wrap::{SystemRandom, fill};
 use rustix::process::Pid;
 use tempfile::TempDir;
@@ -19,11 +19,13 @@ use super::memory::Stopped;
 use super::search::Search;
 use super::verdict::{Look, State, Verdict};
 use super::victim::{Layout, Step};
+use crate::workload::Store;
 use claviger_tests::secrets::Secrets;
 
 /// One attack: what is known, and what was seen.
 pub(super) struct Attacker {
     pub(super) memory: Memory,
+    pub(super) store: Store,
     pub(super) has_gdb: bool,
     pub(super) scratch: TempDir,
     pub(super) layout: Layout,
@@ -40,7 +42,7 @@ pub(super) struct Attacker {
 
 impl Attacker {
     /// Makes the passphrases, each in a file.
-    pub(super) fn new(memory: Memory, has_gdb: bool) -> Result<Self> {
+    pub(super) fn new(memory: Memory, store: Store, has_gdb: bool) -> Result<Self> {
         let scratch = tempfile::tempdir()?;
         let layout = Layout::new(scratch.path());
         let mut secrets = Secrets::new()?;
@@ -53,6 +55,7 @@ impl Attacker {
         fill(&mut SystemRandom, &mut seed)?;
         Ok(Self {
             memory,
+            store,
             has_gdb,
             scratch,
             layout,
@@ -129,7 +132,7 @@ impl Attacker {
     pub(super) fn make_damaged(&self) -> Result<()> {
         let dir = self.layout.damaged();
         copy_tree(&self.layout.unattended(), &dir)?;
-        let store = SledStore::open(&dir.join("store"), &SledOptions { reserve_bytes: 0, ..SledOptions::default() })?;
+        let store = open_store(&dir.join("store"), &StoreOptions { reserve_bytes: 0, ..StoreOptions::default() })?;
         for entry in store.scan(Table::Keys, &[], None, usize::MAX)?.into_iter().step_by(3) {
             let mut value = entry.value;
             if let Some(last) = value.last_mut() {
@@ -160,9 +163,9 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    pub(super) fn start(memory: Memory, base: &Path) -> Result<Self> {
+    pub(super) fn start(memory: Memory, store: Store, base: &Path) -> Result<Self> {
         let mut command = memory.command(&std::env::current_exe()?)?;
-        command.args(["leaks", "victim", "--memory", memory.name()]).arg(base);
+        command.args(["leaks", "victim", "--memory", memory.name(), "--store", store.name()]).arg(base);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let stdin = child.stdin.take().context("no standard input")?;
         let stdout = BufReader::new(child.stdout.take().context("no standard output")?);

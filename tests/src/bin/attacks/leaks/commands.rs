@@ -117,16 +117,10 @@ impl Running {
     }
 }
 
-/// The program, built as this one is and beside it.
+/// The program, built beside this one: by `cargo xtask leaks`.
 pub(super) fn claviger() -> Result<PathBuf> {
     let own = env::current_exe()?;
-    let dir = own.parent().context("this program is in no directory")?;
-    let cargo = env::var_os("CARGO").context("start this with `cargo xtask leaks`, which says where cargo is")?;
-    let mut build = Command::new(cargo);
-    build.args(["build", "--quiet", "--locked", "--package", "claviger-cli", "--bin", "claviger"]);
-    if dir.ends_with("release") {
-        build.arg("--release");
-    }
-    ensure!(build.status().context("cannot run cargo")?.success(), "claviger could not be built");
-    Ok(dir.join("claviger"))
+    let claviger = own.with_file_name("claviger");
+    ensure!(claviger.exists(), "{} is missing; start this with `cargo xtask leaks`", claviger.display());
+    Ok(claviger)
 }

@@ -31,6 +31,7 @@ use self::attacker::{Attacker, Engine};
 use self::confine::Memory;
 use self::verdict::{State, Violation};
 use self::victim::{STEPS, Step};
+use crate::workload::Store;
 
 /// Look for keys in the memory, the core dump and the output of a running process
 #[derive(Debug, clap::Args)]
@@ -45,6 +46,9 @@ pub(crate) struct Args {
     /// Random moments at which the engine is stopped while keys are opened, made and re-wrapped
     #[arg(long, value_name = "N", default_value_t = 6)]
     rounds: u32,
+    /// The store of the hierarchies
+    #[arg(long, default_value = "sled")]
+    store: Store,
     #[command(subcommand)]
     role: Option<Role>,
 }
@@ -57,6 +61,8 @@ enum Role {
     Victim {
         #[arg(long)]
         memory: Memory,
+        #[arg(long)]
+        store: Store,
         base: PathBuf,
     },
     /// Refuses better memory to a program, and becomes it
@@ -71,7 +77,7 @@ enum Role {
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     match &args.role {
-        Some(Role::Victim { memory, base }) => victim::run(base, memory.accept()),
+        Some(Role::Victim { memory, store, base }) => victim::run(base, (*store).into(), memory.accept()),
         Some(Role::Confined { memory, words }) => confine::run(*memory, words),
         None => attack(args),
     }
@@ -86,8 +92,8 @@ fn attack(args: &Args) -> Result<()> {
         );
     }
     let claviger = commands::claviger()?;
-    let planted = find_planted(args.protection, has_gdb)?;
-    let mut attacker = Attacker::new(args.protection, has_gdb)?;
+    let planted = find_planted(args, has_gdb)?;
+    let mut attacker = Attacker::new(args.protection, args.store, has_gdb)?;
     attack_engine(&mut attacker, args.rounds)?;
     match args.protection {
         Memory::Best | Memory::Locked => commands::attack(&mut attacker, &claviger)?,
@@ -98,7 +104,7 @@ fn attack(args: &Args) -> Result<()> {
 
 /// Drives an engine through all steps, and looks at it in their midst and after each.
 fn attack_engine(attacker: &mut Attacker, rounds: u32) -> Result<()> {
-    let mut engine = Engine::start(attacker.memory, attacker.scratch.path())?;
+    let mut engine = Engine::start(attacker.memory, attacker.store, attacker.scratch.path())?;
     if attacker.has_gdb {
         gdb::keep_freed(i32::try_from(engine.id())?)?;
     }
@@ -133,9 +139,9 @@ fn attack_engine(attacker: &mut Attacker, rounds: u32) -> Result<()> {
 }
 
 /// Finds what was planted, each in its place, or the attack is blind. Returns how many places there are.
-fn find_planted(memory: Memory, has_gdb: bool) -> Result<usize> {
-    let mut attacker = Attacker::new(memory, has_gdb)?;
-    let mut engine = Engine::start(memory, attacker.scratch.path())?;
+fn find_planted(args: &Args, has_gdb: bool) -> Result<usize> {
+    let mut attacker = Attacker::new(args.protection, args.store, has_gdb)?;
+    let mut engine = Engine::start(args.protection, args.store, attacker.scratch.path())?;
     engine.begin(Step::Plant)?;
     engine.finish()?;
     attacker.look(engine.id(), "after planting", State::Waiting)?;
@@ -165,6 +171,7 @@ fn report(args: &Args, attacker: &Attacker, planted: usize) -> Result<()> {
     if args.json {
         let report = json!({
             "protection": protection,
+            "store": attacker.store.name(),
             "gdb": attacker.has_gdb,
             "secrets": attacker.secrets.all().count(),
             "patterns": attacker.pieces,
@@ -180,8 +187,9 @@ fn report(args: &Args, attacker: &Attacker, planted: usize) -> Result<()> {
             println!("in key memory, which {protection} leaves readable: {pieces} pieces of {}s", form.name());
         }
         println!(
-            "leaks ({protection}): secrets {}, patterns {}, planted and found {planted}, looks {} ({} with a key in use), core dumps {}, \
+            "leaks ({protection}, {}): secrets {}, patterns {}, planted and found {planted}, looks {} ({} with a key in use), core dumps {}, \
              bytes searched {}, key memory {} bytes ({} unreadable), in use {}, unattributed {}, found {}",
+            attacker.store.name(),
             attacker.secrets.all().count(),
             attacker.pieces,
             verdict.looks,

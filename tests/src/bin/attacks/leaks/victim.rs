@@ -12,8 +12,9 @@ use std::thread;
 use anyhow::{Context as _, Result, bail, ensure};
 use claviger::{
     Arena, ArenaOptions, Engine, KeyAlgorithm, KeyError, KeyMemory, KeystoreError, NewKey, ObjectRef, OnboardMode,
-    OpenKey, Options, Passphrase, Protection, SledOptions, SledStore, SvmId,
+    OpenKey, Options, Passphrase, Protection, StoreKind, StoreOptions, SvmId,
 };
+use claviger_store::open_store_copy;
 use uuid::Uuid;
 
 use super::{plant, primitives};
@@ -134,6 +135,7 @@ const MANY: u128 = 400;
 /// What the victim has.
 struct Victim {
     layout: Layout,
+    store: StoreKind,
     arena: Arena,
     engine: Option<Engine>,
     other_engines: Vec<Engine>,
@@ -141,10 +143,10 @@ struct Victim {
 }
 
 /// Says what memory it has, then does each step that a line of standard input names, and says so.
-pub(super) fn run(base: &Path, accept: Protection) -> Result<()> {
+pub(super) fn run(base: &Path, store: StoreKind, accept: Protection) -> Result<()> {
     let arena = Arena::new(&ArenaOptions { keys: 20_000, states: 300, accept })?;
     let mut victim =
-        Victim { layout: Layout::new(base), arena, engine: None, other_engines: Vec::new(), held: Vec::new() };
+        Victim { layout: Layout::new(base), store, arena, engine: None, other_engines: Vec::new(), held: Vec::new() };
     say(victim.arena.protection().as_str())?;
     let mut line = String::new();
     while io::stdin().lock().read_line(&mut line)? > 0 {
@@ -197,7 +199,8 @@ impl Victim {
     fn options(&self) -> Options {
         Options {
             memory: KeyMemory::Shared(self.arena.clone()),
-            sled: SledOptions { cache_bytes: 8 << 20, reserve_bytes: 0 },
+            store: self.store,
+            store_options: StoreOptions { cache_bytes: 8 << 20, reserve_bytes: 0 },
             ..Options::default()
         }
     }
@@ -327,8 +330,8 @@ impl Victim {
         let backup = self.engine()?.backup()?;
         let second = self.read("second")?;
         let restored = Engine::restore(&self.layout.restored(), &backup, &second, self.options())?;
-        let source = SledStore::open_copy(&self.layout.copy().join("store"), &SledOptions::default())?;
-        let import = restored.import_keys(&source, |_| ())?;
+        let source = open_store_copy(&self.layout.copy().join("store"), &StoreOptions::default())?;
+        let import = restored.import_keys(&*source, |_| ())?;
         ensure!(import.imported > 0 && import.findings.is_empty(), "{import:?}");
         self.other_engines.push(restored);
         Ok(())
