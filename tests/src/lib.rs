@@ -1,5 +1,10 @@
-//! Whole-system tests, and the examples of the README and the book, which compile and run as they stand there.
+//! Whole-system tests; what they and the tests of the other packages share; and the examples of the README and the book,
+//! which compile and run as they stand there.
 #![forbid(unsafe_code)]
+
+mod forms;
+pub mod heard;
+pub mod secrets;
 
 /// The README's example.
 #[cfg(doctest)]

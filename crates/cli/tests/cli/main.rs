@@ -10,6 +10,7 @@ mod passphrases;
 mod quickstart;
 mod refusals;
 mod rollback;
+mod secrecy;
 mod store;
 mod story;
 mod support;

@@ -29,7 +29,7 @@ fn a_hierarchy_is_made_once() {
 }
 
 /// A command, its exit code, and a part of its message.
-const REFUSED: &[(&str, i32, &str)] = &[
+pub(crate) const REFUSED: &[(&str, i32, &str)] = &[
     ("svm create vs0", 4, "exists already"),
     ("svm create 0vs", 2, "an SVM's name has"),
     ("svm delete nope", 3, "does not exist"),
