@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use claviger::store::{Batch, Store as _};
-use claviger::{SledOptions, SledStore, Table};
+use claviger::{SledStore, StoreOptions, Table};
 use claviger_tests::heard::Heard;
 use claviger_tests::secrets::Secrets;
 
@@ -157,7 +157,7 @@ fn quickstart_shows_its_passphrase_once() {
 
 /// Changes the last byte of every record of a table.
 fn damage(place: &Place, table: Table) {
-    let store = SledStore::open(&place.dir().join("store"), &SledOptions::default()).unwrap();
+    let store = SledStore::open(&place.dir().join("store"), &StoreOptions::default()).unwrap();
     for entry in store.scan(table, &[], None, usize::MAX).unwrap() {
         let mut value = entry.value;
         *value.last_mut().unwrap() ^= 1;
