@@ -25,7 +25,7 @@ impl Lock {
     pub(crate) fn exclusive(path: &Path) -> Result<Self, LockError> {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
         let held = file.try_lock();
-        let lock = Self { file, exclusive: true }.unless_held(held)?;
+        let lock = Self { file: unless_held(file, held)?, exclusive: true };
         // Only for the message to others. It is missing where the disk is full, when a store must open above all: deleting
         // makes room.
         let text = std::process::id().to_string();
@@ -39,20 +39,7 @@ impl Lock {
     pub(crate) fn shared(path: &Path) -> Result<Self, LockError> {
         let file = File::open(path)?;
         let held = file.try_lock_shared();
-        Self { file, exclusive: false }.unless_held(held)
-    }
-
-    fn unless_held(self, held: Result<(), TryLockError>) -> Result<Self, LockError> {
-        match held {
-            Ok(()) => Ok(self),
-            Err(TryLockError::Error(error)) => Err(error.into()),
-            Err(TryLockError::WouldBlock) => {
-                // Only for the message: whatever stands there is a hint.
-                let mut text = String::new();
-                let read = (&self.file).take(16).read_to_string(&mut text);
-                Err(LockError::Held { pid: read.ok().and_then(|_| text.parse().ok()) })
-            }
-        }
+        Ok(Self { file: unless_held(file, held)?, exclusive: false })
     }
 }
 
@@ -63,6 +50,20 @@ impl Drop for Lock {
         let nobody = if self.exclusive { self.file.set_len(0) } else { Ok(()) };
         if let Err(error) = nobody.and(self.file.unlock()) {
             tracing::debug!(%error, "the lock file was not cleared");
+        }
+    }
+}
+
+/// The file, unless somebody else has it locked.
+fn unless_held(file: File, held: Result<(), TryLockError>) -> Result<File, LockError> {
+    match held {
+        Ok(()) => Ok(file),
+        Err(TryLockError::Error(error)) => Err(error.into()),
+        Err(TryLockError::WouldBlock) => {
+            // Only for the message: whatever stands there is a hint.
+            let mut text = String::new();
+            let read = file.take(16).read_to_string(&mut text);
+            Err(LockError::Held { pid: read.ok().and_then(|_| text.parse().ok()) })
         }
     }
 }
