@@ -64,7 +64,13 @@ const MAX_TURN: usize = 1024;
 /// # Space and memory
 ///
 /// The file is 1.1 to 2 times as large as the records in it. Freed pages are used again; what is free at the file's end is
-/// cut off when it is closed. `cache_bytes` bounds redb's cache, of which at most half holds what a transaction has not written yet.
+/// cut off when it is closed. `cache_bytes` bounds redb's cache, of which at most half holds what a transaction has not
+/// written yet. The store opens on a disk without a free byte; any change, a deletion too, needs some.
+///
+/// # Forking
+///
+/// The store belongs to the process that opened it. In a forked child every call is [`StoreError::Forked`], and dropping it
+/// leaves everything as it is.
 pub struct RedbStore {
     open: Opened<Open>,
 }

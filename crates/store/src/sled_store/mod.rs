@@ -64,7 +64,13 @@ const MAX_TURN: usize = 64;
 /// # Space and memory
 ///
 /// sled's log is two to four times as large as the records in it, and is not compacted. `cache_bytes` bounds its cache;
-/// it needs some 35 MB beside it, and a few threads.
+/// it needs some 35 MB beside it, and a few threads. Opening writes a snapshot, and may write to the end of a segment: it
+/// fails with [`OpenError::Io`] where the disk has not some 8 MiB free.
+///
+/// # Forking
+///
+/// The store belongs to the process that opened it. In a forked child every call is [`StoreError::Forked`], and dropping it
+/// leaves everything as it is. As long as such a child lives, sled's log stays locked, even when the parent has closed it.
 ///
 /// # Logging
 ///
