@@ -13,19 +13,24 @@ use uuid::Uuid;
 
 /// Tells the test that it runs inside the namespace, and where the small file system is to be.
 const INSIDE: &str = "CLAVIGER_TEST_SMALL_DISK";
+const TEST: &str = "a_full_disk_loses_nothing_and_goes_on_when_there_is_room";
 
-#[test]
-fn on_sled_a_full_disk_loses_nothing_and_goes_on_when_there_is_room() {
-    on_a_small_disk("on_sled_a_full_disk_loses_nothing_and_goes_on_when_there_is_room", StoreKind::Sled);
+mod sled {
+    #[test]
+    fn a_full_disk_loses_nothing_and_goes_on_when_there_is_room() {
+        super::on_a_small_disk(super::StoreKind::Sled);
+    }
 }
 
-#[test]
-fn on_redb_a_full_disk_loses_nothing_and_goes_on_when_there_is_room() {
-    on_a_small_disk("on_redb_a_full_disk_loses_nothing_and_goes_on_when_there_is_room", StoreKind::Redb);
+mod redb {
+    #[test]
+    fn a_full_disk_loses_nothing_and_goes_on_when_there_is_room() {
+        super::on_a_small_disk(super::StoreKind::Redb);
+    }
 }
 
-/// Runs the test of this name once more, within a namespace of its own.
-fn on_a_small_disk(test: &str, kind: StoreKind) {
+/// Runs the test of this kind once more, within a namespace of its own.
+fn on_a_small_disk(kind: StoreKind) {
     if let Some(mount) = std::env::var_os(INSIDE) {
         inside(&PathBuf::from(mount), kind);
         return;
@@ -40,7 +45,7 @@ fn on_a_small_disk(test: &str, kind: StoreKind) {
     let status = Command::new("unshare")
         .args(namespace)
         .arg(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture"])
+        .args(["--exact", &format!("{kind}::{TEST}"), "--nocapture"])
         .env(INSIDE, mount.path())
         .status()
         .unwrap();

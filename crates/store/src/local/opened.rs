@@ -27,7 +27,7 @@ impl<S> Opened<S> {
         self.store.as_ref().filter(|_| self.is_ours()).ok_or(StoreError::Forked { process: self.process })
     }
 
-    // Asked for with every call: half a microsecond. A handler that runs at each fork would need unsafe code.
+    // Asked for with every call: 0.1 µs. A handler that runs at each fork would need unsafe code.
     fn is_ours(&self) -> bool {
         self.process == process::id()
     }

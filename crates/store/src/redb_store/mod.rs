@@ -56,7 +56,7 @@ const MAX_TURN: usize = 1024;
 ///
 /// redb has a checksum of every page, but compares it only on demand. Every opening demands it, and so reads the whole
 /// file: a store that opens has been read and is right, to the last bit of every record. Where any page is not, the store
-/// does not open. While it is open, a checksum of each block that was read or written is kept in memory, one megabyte per
+/// does not open. While it is open, a checksum of each block that was read or written is kept in memory, two megabytes per
 /// gigabyte, and what is read again must still have it: a block that does not is damage, and each get or scan that needs
 /// it returns [`StoreError::Damaged`], while other records stay readable. A change that needs such a block fails as any
 /// failing write does.
