@@ -1,12 +1,13 @@
 //! A disk that runs full in the middle of writes: a small file system of its own, in a mount namespace.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use claviger::{
-    Advice, ArenaOptions, Blame as _, Engine, KeyAlgorithm, KeyMemory, ObjectRef, OnboardMode, Options, StoreError,
-    StoreOptions, SvmId,
+    Advice, ArenaOptions, Blame as _, Engine, Fault, KeyAlgorithm, KeyMemory, ObjectRef, OnboardMode, Options,
+    StoreError, StoreKind, StoreOptions, SvmId,
 };
 use uuid::Uuid;
 
@@ -14,10 +15,24 @@ use uuid::Uuid;
 const INSIDE: &str = "CLAVIGER_TEST_SMALL_DISK";
 const TEST: &str = "a_full_disk_loses_nothing_and_goes_on_when_there_is_room";
 
-#[test]
-fn a_full_disk_loses_nothing_and_goes_on_when_there_is_room() {
+mod sled {
+    #[test]
+    fn a_full_disk_loses_nothing_and_goes_on_when_there_is_room() {
+        super::on_a_small_disk(super::StoreKind::Sled);
+    }
+}
+
+mod redb {
+    #[test]
+    fn a_full_disk_loses_nothing_and_goes_on_when_there_is_room() {
+        super::on_a_small_disk(super::StoreKind::Redb);
+    }
+}
+
+/// Runs the test of this kind once more, within a namespace of its own.
+fn on_a_small_disk(kind: StoreKind) {
     if let Some(mount) = std::env::var_os(INSIDE) {
-        inside(&PathBuf::from(mount));
+        inside(&PathBuf::from(mount), kind);
         return;
     }
     let mount = tempfile::tempdir().unwrap();
@@ -30,17 +45,17 @@ fn a_full_disk_loses_nothing_and_goes_on_when_there_is_room() {
     let status = Command::new("unshare")
         .args(namespace)
         .arg(std::env::current_exe().unwrap())
-        .args(["--exact", TEST, "--nocapture"])
+        .args(["--exact", &format!("{kind}::{TEST}"), "--nocapture"])
         .env(INSIDE, mount.path())
         .status()
         .unwrap();
     assert!(status.success());
 }
 
-fn inside(mount: &Path) {
+fn inside(mount: &Path, kind: StoreKind) {
     mount_tmpfs(mount, "size=96m");
     let dir = mount.join("hierarchy");
-    let engine = Engine::create(&dir, &"cluster1".parse().unwrap(), options(0)).unwrap();
+    let engine = Engine::create(&dir, &"cluster1".parse().unwrap(), Options { store: kind, ..options(0) }).unwrap();
     let passphrase = engine.passphrase(b"thirty-two bytes of ASCII at the least").unwrap();
     engine.create_onboard(OnboardMode::Unattended, &passphrase).unwrap();
     let svm = engine.create_svm(&"vs0".parse().unwrap()).unwrap().id();
@@ -67,6 +82,28 @@ fn inside(mount: &Path) {
         }
     };
     assert!(is_disk(&error), "{error:?}");
+    drop(engine);
+
+    // A process that starts on the full disk reads what is there, or says what to do.
+    fill(&mount.join("rest"));
+    for _ in 0..2 {
+        match (kind, Engine::open(&dir, options(0))) {
+            // sled writes a snapshot before it opens.
+            (StoreKind::Sled, opened) => {
+                let error = opened.map(drop).unwrap_err();
+                assert_eq!(error.blame(), (Fault::Node, Advice::MakeRoom), "{error:?}");
+                assert!(error.to_string().contains("make room"), "{error}");
+            }
+            (_, opened) => check(&opened.unwrap(), svm, &acknowledged),
+        }
+    }
+    // With a little room, keys can be deleted, which makes more.
+    let ballast = File::options().write(true).open(mount.join("ballast")).unwrap();
+    ballast.set_len(ballast.metadata().unwrap().len() - 8 * 1024 * 1024).unwrap();
+    let engine = Engine::open(&dir, options(1 << 40)).unwrap();
+    check(&engine, svm, &acknowledged);
+    let (object, _) = acknowledged.pop().unwrap();
+    engine.delete_key(svm, object).unwrap();
     drop(engine);
 
     std::fs::remove_file(mount.join("ballast")).unwrap();
@@ -115,7 +152,7 @@ fn is_disk(error: &claviger::KeyError) -> bool {
 
 /// Takes all the space there is.
 fn fill(path: &Path) {
-    let error = std::io::copy(&mut std::io::repeat(1), &mut std::fs::File::create(path).unwrap()).unwrap_err();
+    let error = std::io::copy(&mut std::io::repeat(1), &mut File::create(path).unwrap()).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
 }
 

@@ -107,7 +107,7 @@ impl Blame for StoreError {
             Self::Conflict { .. } => (Fault::Ours, Advice::Retry),
             Self::DiskFull { .. } => (Fault::Node, Advice::MakeRoom),
             Self::Damaged { .. } => (Fault::Data, Advice::Repair),
-            Self::ReadOnly { .. } => (Fault::Caller, Advice::Correct),
+            Self::ReadOnly { .. } | Self::Forked { .. } => (Fault::Caller, Advice::Correct),
             Self::Io(_) | Self::Failed { .. } => (Fault::Node, Advice::Retry),
             _ => (Fault::Ours, Advice::Report),
         }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::mem::ManuallyDrop;
+use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -198,10 +200,17 @@ impl Cell {
 }
 
 /// The jobs that run in this process.
-#[derive(Default)]
 pub(crate) struct Jobs {
     running: Arc<Mutex<BTreeMap<Uuid, Arc<Cell>>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// The process that has these threads.
+    process: u32,
+}
+
+impl Default for Jobs {
+    fn default() -> Self {
+        Self { running: Arc::default(), threads: Mutex::default(), process: process::id() }
+    }
 }
 
 impl Jobs {
@@ -244,11 +253,16 @@ impl Jobs {
 
 impl Drop for Jobs {
     fn drop(&mut self) {
+        let threads = self.threads.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let threads = ManuallyDrop::new(std::mem::take(threads));
+        if self.process != process::id() {
+            // A forked child: there are no such threads in it, and what they had locked stays locked.
+            return;
+        }
         for cell in self.running().values() {
             cell.stop.store(true, Ordering::Release);
         }
-        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
-        for thread in threads {
+        for thread in ManuallyDrop::into_inner(threads) {
             if thread.join().is_err() {
                 tracing::error!("a job's thread panicked; the job can be resumed");
             }

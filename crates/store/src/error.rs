@@ -56,6 +56,14 @@ pub enum StoreError {
     /// The store was opened for reading only. Nothing was changed.
     #[error("the store was opened for reading only; open it for writing")]
     ReadOnly,
+    /// The store was opened by another process, of which this one was forked. Nothing was read or changed.
+    #[error(
+        "the store belongs to process {process}, which opened it before it forked this one; open it after the fork"
+    )]
+    Forked {
+        /// The process that opened it.
+        process: u32,
+    },
     /// There is too little space. Nothing was changed, unless the next call answers [`StoreError::Failed`]: then the
     /// disk ran full in the middle of a write. Commits that only delete are still taken in the first case.
     #[error("the store's disk has {free} bytes free and keeps {reserve} in reserve; make room, then try again")]
@@ -135,7 +143,7 @@ pub enum OpenError {
         field: String,
     },
     /// A file or directory could not be read or written.
-    #[error("cannot {action} {}; see to the disk or its permissions, then try again", path.display())]
+    #[error("cannot {action} {}; {}, then try again", path.display(), Remedy(source))]
     Io {
         /// What was being done.
         action: &'static str,
@@ -144,6 +152,18 @@ pub enum OpenError {
         /// Why it failed.
         source: io::Error,
     },
+}
+
+pub(crate) fn is_disk_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+struct Remedy<'a>(&'a io::Error);
+
+impl fmt::Display for Remedy<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if is_disk_full(self.0) { "make room on its disk" } else { "see to the disk or its permissions" })
+    }
 }
 
 struct Hex<'a>(&'a [u8]);

@@ -248,28 +248,6 @@ fn a_store_that_has_lost_a_part_is_neither_opened_nor_created_anew(kind: StoreKi
     assert_whole(&*open(&dir).unwrap());
 }
 
-#[test]
-fn an_unfinished_snapshot_is_set_aside() {
-    let (_parent, dir) = temporary();
-    create(StoreKind::Sled, &dir);
-    for number in 1..3 {
-        let stray = dir.join("sled/snap.00000000FFFFFFFF.generating");
-        fs::write(&stray, format!("a part of snapshot {number}")).unwrap();
-        let database = contents(&dir.join("sled"));
-        let copied = open_copy(&dir).unwrap();
-        assert_whole(&*copied);
-        assert_eq!(contents(&dir.join("sled")), database);
-
-        assert_whole(&*open(&dir).unwrap());
-        assert!(!stray.exists());
-        let copy = dir.join(format!("sled.copy-{number}"));
-        let names = |found: Vec<(PathBuf, Option<Vec<u8>>)>, dir: &Path| -> Vec<_> {
-            found.into_iter().map(|(path, bytes)| (path.strip_prefix(dir).unwrap().to_owned(), bytes)).collect()
-        };
-        assert_eq!(names(contents(&copy), &copy), names(database, &dir.join("sled")));
-    }
-}
-
 fn a_copy_is_for_reading_and_leaves_no_trace(kind: StoreKind) {
     let (parent, dir) = temporary();
     create(kind, &dir);

@@ -85,6 +85,7 @@ cases! {
     races {
         increments_by_commit_are_not_lost,
         increments_by_replacement_are_not_lost,
+        increments_by_both_are_not_lost,
         one_of_many_creates_a_record,
         a_scan_sees_all_of_a_commit_or_nothing,
         no_replacement_lands_after_its_guard_changed,

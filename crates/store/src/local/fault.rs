@@ -102,6 +102,8 @@ impl From<redb::Error> for Fault {
     fn from(error: redb::Error) -> Self {
         match error {
             redb::Error::Io(error) => of_database_io(error),
+            // What redb answers from the first I/O error on, of a read too. It says nothing of the records.
+            error @ redb::Error::PreviousIo => Self::Io(Arc::new(io::Error::other(error))),
             error => Self::Damaged(Arc::new(error)),
         }
     }
@@ -153,5 +155,10 @@ mod tests {
         }
         assert!(matches!(sled::Error::Corruption { at: None, bt: () }.into(), Fault::Damaged(_)));
         assert!(matches!(redb::Error::Corrupted(String::new()).into(), Fault::Damaged(_)));
+    }
+
+    #[test]
+    fn an_earlier_failure_of_the_disk_is_no_damage() {
+        assert!(matches!(redb::Error::PreviousIo.into(), Fault::Io(_)));
     }
 }

@@ -1,7 +1,6 @@
 //! Whether a store on disk can be read and written, and what its failures are called.
 
 use std::fs::File;
-use std::io;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
@@ -11,6 +10,7 @@ use super::StoreOptions;
 use super::fault::{Fault, shared};
 use super::layout::failed;
 use super::lock::Lock;
+use crate::error::is_disk_full;
 use crate::{OpenError, StoreError};
 
 /// The first failure of a write. It ends all use of a store: what is durable is unknown from then on, and the kernel does
@@ -114,10 +114,8 @@ impl Health {
     pub(crate) fn error(&self, fault: Fault) -> StoreError {
         match fault {
             Fault::Damaged(cause) => StoreError::Damaged { source: Box::new(cause) },
-            Fault::Io(error) => match (error.kind(), self.room()) {
-                (io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded, Some((free, reserve))) => {
-                    StoreError::DiskFull { free, reserve }
-                }
+            Fault::Io(error) => match self.room() {
+                Some((free, reserve)) if is_disk_full(&error) => StoreError::DiskFull { free, reserve },
                 _ => StoreError::Io(Arc::try_unwrap(error).unwrap_or_else(shared)),
             },
         }

@@ -6,8 +6,8 @@
 //! | `store.json` | the header |
 //! | `mark` | how far the database is known to be durable |
 //! | `sled/` or `redb/` | the database; the directory has the name of the store's kind |
-//! | `sled.copy-1/` and so on | the database as it was before an unfinished snapshot was removed from it |
-//! | `sled.new/`, `redb.new/`, `store.json.new`, `sled.copy.new/` | the same while they are being made |
+//! | `sled.unfinished` | the last snapshot that sled did not finish, moved out of its way |
+//! | `sled.new/`, `redb.new/`, `store.json.new` | the same while they are being made |
 //!
 //! A creation makes `mark` and, say, `sled.new`, then `store.json`, and ends by renaming `sled.new` to `sled`, so that
 //! wherever it is cut short, what is there cannot be taken for a store, nor for one that has lost a part.
@@ -67,12 +67,8 @@ impl<'a> Layout<'a> {
         self.dir.join(format!("{kind}.new"))
     }
 
-    pub(crate) fn database_copy(&self, kind: StoreKind, number: u32) -> PathBuf {
-        self.dir.join(format!("{kind}.copy-{number}"))
-    }
-
-    pub(crate) fn new_database_copy(&self, kind: StoreKind) -> PathBuf {
-        self.dir.join(format!("{kind}.copy.new"))
+    pub(crate) fn unfinished_snapshot(&self) -> PathBuf {
+        self.dir.join("sled.unfinished")
     }
 
     pub(crate) fn state(&self) -> Result<State, OpenError> {

@@ -10,6 +10,7 @@ mod layout;
 mod lock;
 mod mark;
 mod open;
+mod opened;
 
 use std::fmt;
 use std::path::Path;
@@ -17,12 +18,11 @@ use std::str::FromStr;
 
 pub(crate) use self::fault::{Damage, Fault, guarded};
 pub(crate) use self::health::{Access, FirstFailure, Health, NotDurable};
-pub(crate) use self::layout::{
-    Layout, copy_tree, entries, failed, remove_file, remove_tree, rename, sync_dir, sync_tree,
-};
+pub(crate) use self::layout::{Layout, entries, failed, remove_file, rename, sync_dir};
 pub(crate) use self::lock::Lock;
 pub(crate) use self::mark::Mark;
 pub(crate) use self::open::{Copied, check, copy, create, damaged, lock, mark};
+pub(crate) use self::opened::Opened;
 use crate::{OpenError, RedbStore, SledStore, Store};
 
 /// Which database a store on disk is on.

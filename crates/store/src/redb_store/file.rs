@@ -2,7 +2,7 @@
 //!
 //! redb keeps a checksum of every page, but compares it only when it opens a database, in the check that
 //! [`Database::open`](super::database::Database::open) asks for. What the disk gives back later than that, it takes as it
-//! comes. So a checksum of every block is kept in memory from when it was first read or last written, four bytes for
+//! comes. So a checksum of every block is kept in memory from when it was first read or last written, eight bytes for
 //! 4 KiB, and a block that is read again must still have it.
 
 use std::fs::File;

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use self::combine::Combiner;
 use self::database::{Database, Records};
-use crate::local::{self, Access, Copied, CopiedStore, Fault, Health, Layout, Lock, NotDurable};
+use crate::local::{self, Access, Copied, CopiedStore, Fault, Health, Layout, Lock, NotDurable, Opened};
 use crate::turn::{Turn, first_unmet};
 use crate::{
     Batch, Entry, Expectation, OpenError, Operations, Outcome, Replacement, Store, StoreError, StoreKind, StoreOptions,
@@ -56,7 +56,7 @@ const MAX_TURN: usize = 1024;
 ///
 /// redb has a checksum of every page, but compares it only on demand. Every opening demands it, and so reads the whole
 /// file: a store that opens has been read and is right, to the last bit of every record. Where any page is not, the store
-/// does not open. While it is open, a checksum of each block that was read or written is kept in memory, one megabyte per
+/// does not open. While it is open, a checksum of each block that was read or written is kept in memory, two megabytes per
 /// gigabyte, and what is read again must still have it: a block that does not is damage, and each get or scan that needs
 /// it returns [`StoreError::Damaged`], while other records stay readable. A change that needs such a block fails as any
 /// failing write does.
@@ -64,8 +64,19 @@ const MAX_TURN: usize = 1024;
 /// # Space and memory
 ///
 /// The file is 1.1 to 2 times as large as the records in it. Freed pages are used again; what is free at the file's end is
-/// cut off when it is closed. `cache_bytes` bounds redb's cache, of which at most half holds what a transaction has not written yet.
+/// cut off when it is closed. `cache_bytes` bounds redb's cache, of which at most half holds what a transaction has not
+/// written yet. The store opens on a disk without a free byte; any change, a deletion too, needs some.
+///
+/// # Forking
+///
+/// The store belongs to the process that opened it. In a forked child every call is [`StoreError::Forked`], and dropping it
+/// leaves everything as it is.
 pub struct RedbStore {
+    open: Opened<Open>,
+}
+
+/// The store, in the process that opened it.
+struct Open {
     database: Database,
     combiner: Combiner<Operations, Committed>,
     health: Health,
@@ -77,7 +88,8 @@ type Committed = Result<(), Expectation>;
 /// Says how it is open, and nothing of what is in it.
 impl fmt::Debug for RedbStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedbStore").field("access", self.health.access()).finish_non_exhaustive()
+        let access = self.open.here().map(|open| open.health.access());
+        f.debug_struct("RedbStore").field("access", &access).finish_non_exhaustive()
     }
 }
 
@@ -134,11 +146,34 @@ impl RedbStore {
     }
 
     fn over(database: Database, access: Access) -> Self {
-        Self { database, combiner: Combiner::default(), health: Health::new(access) }
+        Self { open: Opened::new(Open { database, combiner: Combiner::default(), health: Health::new(access) }) }
     }
 }
 
 impl Store for RedbStore {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.open.here()?.get(table, key)
+    }
+
+    fn scan(&self, table: Table, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        self.open.here()?.scan(table, prefix, after, limit)
+    }
+
+    fn commit(&self, batch: Batch) -> Result<(), StoreError> {
+        self.open.here()?.commit(batch)
+    }
+
+    fn replace_each(
+        &self,
+        table: Table,
+        items: &[Replacement],
+        guard: &[Expectation],
+    ) -> Result<Vec<Outcome>, StoreError> {
+        self.open.here()?.replace_each(table, items, guard)
+    }
+}
+
+impl Store for Open {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         self.health.may_read()?;
         self.database.get(table, key).map_err(|fault| self.health.error(fault))
@@ -188,7 +223,7 @@ impl Store for RedbStore {
     }
 }
 
-impl RedbStore {
+impl Open {
     fn write<T>(&self, work: impl FnOnce(&mut Records<'_>) -> Result<T, redb::Error>) -> Result<T, NotDurable<Fault>> {
         // Since the caller looked, who had the turn before may have failed.
         match self.health.failure().get() {
@@ -279,11 +314,11 @@ mod tests {
         let mut store = RedbStore::create(dir.path(), &StoreOptions::default()).unwrap();
         let fails = Arc::new(AtomicBool::new(false));
         let file = Failing { file: InMemoryBackend::new(), fails: fails.clone(), in_sync: sync == Some(true) };
-        store.database = Database::in_file(file);
+        store.open.here_mut().database = Database::in_file(file);
         store.commit(Batch::new().put(TABLE, *b"before", *b"")).unwrap();
         match sync {
             Some(_) => fails.store(true, Ordering::SeqCst),
-            None => store.database.mark_in(Mark::that_fails()),
+            None => store.open.here_mut().database.mark_in(Mark::that_fails()),
         }
         (store, dir)
     }

@@ -81,7 +81,9 @@ impl Database {
         let until = Instant::now() + MAX_CLOSING;
         loop {
             match log.try_lock() {
-                Ok(()) => return Ok(true),
+                // Not left to the closing of the file: a process that is being forked from this one may delay that, and
+                // sled, which asks for the lock next, does not wait.
+                Ok(()) => return log.unlock().map(|()| true),
                 Err(TryLockError::Error(error)) => return Err(error),
                 Err(TryLockError::WouldBlock) if Instant::now() > until => return Ok(false),
                 Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(1)),

@@ -11,7 +11,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use self::database::Database;
 pub(crate) use self::database::SEGMENT_BYTES;
 use self::group::{GroupSync, Ticket};
-use crate::local::{self, Access, CopiedStore, Health, Lock};
+use crate::local::{self, Access, CopiedStore, Health, Lock, Opened};
 use crate::turn::{Turn, first_unmet};
 use crate::{
     Batch, Entry, Expectation, OpenError, Operations, Outcome, Replacement, Store, StoreError, StoreOptions, Table,
@@ -64,13 +64,24 @@ const MAX_TURN: usize = 64;
 /// # Space and memory
 ///
 /// sled's log is two to four times as large as the records in it, and is not compacted. `cache_bytes` bounds its cache;
-/// it needs some 35 MB beside it, and a few threads.
+/// it needs some 35 MB beside it, and a few threads. Opening writes a snapshot, and may write to the end of a segment: it
+/// fails with [`OpenError::Io`] where the disk has not some 8 MiB free.
+///
+/// # Forking
+///
+/// The store belongs to the process that opened it. In a forked child every call is [`StoreError::Forked`], and dropping it
+/// leaves everything as it is. As long as such a child lives, sled's log stays locked, even when the parent has closed it.
 ///
 /// # Logging
 ///
 /// sled writes keys and values to the `log` crate's trace level. They are sealed, but have no place in a log: keep the
 /// level off for the target `sled`.
 pub struct SledStore {
+    open: Opened<Open>,
+}
+
+/// The store, in the process that opened it.
+struct Open {
     database: Database,
     /// Gives every change its turn.
     turn: RwLock<()>,
@@ -81,7 +92,8 @@ pub struct SledStore {
 /// Says how it is open, and nothing of what is in it.
 impl fmt::Debug for SledStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SledStore").field("access", self.health.access()).finish_non_exhaustive()
+        let access = self.open.here().map(|open| open.health.access());
+        f.debug_struct("SledStore").field("access", &access).finish_non_exhaustive()
     }
 }
 
@@ -126,11 +138,35 @@ impl SledStore {
     }
 
     fn over(database: Database, access: Access) -> Self {
-        Self { database, turn: RwLock::default(), group: GroupSync::default(), health: Health::new(access) }
+        let (turn, group, health) = (RwLock::default(), GroupSync::default(), Health::new(access));
+        Self { open: Opened::new(Open { database, turn, group, health }) }
     }
 }
 
 impl Store for SledStore {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.open.here()?.get(table, key)
+    }
+
+    fn scan(&self, table: Table, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        self.open.here()?.scan(table, prefix, after, limit)
+    }
+
+    fn commit(&self, batch: Batch) -> Result<(), StoreError> {
+        self.open.here()?.commit(batch)
+    }
+
+    fn replace_each(
+        &self,
+        table: Table,
+        items: &[Replacement],
+        guard: &[Expectation],
+    ) -> Result<Vec<Outcome>, StoreError> {
+        self.open.here()?.replace_each(table, items, guard)
+    }
+}
+
+impl Store for Open {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         self.health.may_read()?;
         let record = self.database.get(table, key).map_err(|fault| self.health.error(fault))?;
@@ -149,9 +185,8 @@ impl Store for SledStore {
         if changes.iter().any(|change| change.value().is_some()) {
             self.health.has_room()?;
         }
-        self.keep_up()?;
         let ticket = {
-            let _turn = self.own_turn();
+            let _turn = self.turn_to_change()?;
             let unmet = first_unmet(&mut &self.database, &expectations).map_err(|fault| self.health.error(fault))?;
             if let Some(unmet) = unmet {
                 return Err(StoreError::Conflict { table: unmet.table, key: unmet.key.clone() });
@@ -173,7 +208,6 @@ impl Store for SledStore {
         let (mut outcomes, mut replaced) = (Vec::with_capacity(items.len()), None);
         while let Some(rest) = items.get(outcomes.len()..).filter(|rest| !rest.is_empty()) {
             self.health.has_room()?;
-            self.keep_up()?;
             replaced = self.take_turn(table, rest, guard, &mut outcomes)?.or(replaced);
         }
         replaced.map_or(Ok(()), |last| self.make_durable(last))?;
@@ -181,7 +215,7 @@ impl Store for SledStore {
     }
 }
 
-impl SledStore {
+impl Open {
     /// One turn of `replace_each`: as many of `items` as a turn may take, and at least one. Returns what stands for the
     /// last replacement, if there was one.
     fn take_turn(
@@ -192,7 +226,7 @@ impl SledStore {
         outcomes: &mut Vec<Outcome>,
     ) -> Result<Option<Ticket>, StoreError> {
         let mut replaced = None;
-        let _turn = self.own_turn();
+        let _turn = self.turn_to_change()?;
         let mut turn = Turn::begin(&self.database, table, guard).map_err(|fault| self.health.error(fault))?;
         for item in items.iter().take(MAX_TURN) {
             let outcome = turn.take(item).map_err(|fault| self.health.fail(fault))?;
@@ -212,17 +246,18 @@ impl SledStore {
         synced.map_err(|error| self.health.not_durable(error))
     }
 
-    /// Syncs if sled's log has run too far ahead of the last sync.
-    fn keep_up(&self) -> Result<(), StoreError> {
-        match self.database.runs_ahead() {
-            true => self.make_durable(self.group.applied()),
-            false => Ok(()),
+    /// A turn to change something, when sled's log is not too far ahead of the last sync. What is asked before the turn
+    /// would be of no use: all who wait for theirs would have been told the same.
+    fn turn_to_change(&self) -> Result<RwLockWriteGuard<'_, ()>, StoreError> {
+        loop {
+            // The lock holds no data, and sled's panics do not reach it.
+            let turn = self.turn.write().unwrap_or_else(PoisonError::into_inner);
+            if !self.database.runs_ahead() {
+                return Ok(turn);
+            }
+            drop(turn);
+            self.make_durable(self.group.applied())?;
         }
-    }
-
-    // The locks hold no data, and sled's panics do not reach them.
-    fn own_turn(&self) -> RwLockWriteGuard<'_, ()> {
-        self.turn.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn shared_turn(&self) -> RwLockReadGuard<'_, ()> {
@@ -247,7 +282,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut store = SledStore::create(dir.path(), &StoreOptions::default()).unwrap();
         store.commit(Batch::new().put(TABLE, *b"before", *b"")).unwrap();
-        store.database.sync_instead(File::open("/dev/null").unwrap());
+        store.open.here_mut().database.sync_instead(File::open("/dev/null").unwrap());
         (store, dir)
     }
 
@@ -304,6 +339,30 @@ mod tests {
             }
         });
         failed(&store);
+    }
+
+    /// One that waits for its turn while others write ahead of the last sync does not add to it: it syncs first, which
+    /// here fails, so that its own record is not there.
+    #[test]
+    fn who_waited_for_a_turn_looks_again_how_far_the_log_is_ahead() {
+        let (mut store, _dir) = store_that_cannot_sync();
+        let open = store.open.here_mut();
+        let filler = |number: u32| {
+            let (key, value) = (number.to_be_bytes().to_vec(), vec![0; crate::MAX_RECORD_BYTES]);
+            [crate::Change::Put { table: Table::Jobs, key, value }]
+        };
+        std::thread::scope(|scope| {
+            let turn = open.turn.write().unwrap();
+            let waits = scope.spawn(|| open.commit(Batch::new().put(TABLE, *b"waited", *b"")));
+            let runs_ahead = (0..100_000).any(|number| {
+                open.database.apply(&filler(number)).unwrap();
+                open.database.runs_ahead()
+            });
+            assert!(runs_ahead);
+            drop(turn);
+            assert!(matches!(waits.join().unwrap(), Err(StoreError::Io(_))));
+        });
+        assert_eq!(open.database.get(TABLE, b"waited").unwrap(), None);
     }
 
     #[test]

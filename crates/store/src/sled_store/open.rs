@@ -8,10 +8,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use super::database::{Database, LOG};
-use crate::local::{
-    self, Copied, Damage, Layout, Lock, copy_tree, damaged, entries, failed, remove_file, remove_tree, rename,
-    sync_dir, sync_tree,
-};
+use crate::local::{self, Copied, Damage, Layout, Lock, damaged, entries, failed, remove_file, rename, sync_dir};
 use crate::{OpenError, StoreKind};
 
 const KIND: StoreKind = StoreKind::Sled;
@@ -86,30 +83,21 @@ fn await_closing(layout: Layout<'_>, database: &Path) -> Result<(), OpenError> {
 }
 
 /// sled writes a snapshot under a name of its own and then renames it. Where it was cut short in between, it would take
-/// the unfinished one for the newest, and not open. Nothing refers to it. The whole database is copied first all the
-/// same, because what is in the way of sled is by definition unexpected.
+/// the unfinished one for the newest, and not open.
+///
+/// It holds nothing that is not in the log and the last finished snapshot: nothing refers to it, and sled makes it anew
+/// from these. Of several, the last is kept for whoever wants to know what cut the opening short.
 fn set_unfinished_snapshots_aside(layout: Layout<'_>) -> Result<(), OpenError> {
     let unfinished = unfinished_snapshots(&layout.database(KIND))?;
-    if unfinished.is_empty() {
-        return Ok(());
-    }
-    let mut copies = (1..=u32::MAX).map(|number| layout.database_copy(KIND, number));
-    let Some(copy) = copies.find(|copy| !copy.exists()) else { return Ok(()) };
-    let new_copy = layout.new_database_copy(KIND);
-    remove_tree(&new_copy)?;
-    if let Err(error) = copy_tree(&layout.database(KIND), &new_copy).and_then(|()| sync_tree(&new_copy)) {
-        // A part of a copy is of no use, and takes space that may be what is lacking.
-        remove_tree(&new_copy)?;
-        return Err(error);
-    }
-    rename(&new_copy, &copy)?;
-    sync_dir(layout.dir())?;
+    let aside = layout.unfinished_snapshot();
     for snapshot in &unfinished {
-        remove_file(snapshot)?;
+        rename(snapshot, &aside)?;
+        tracing::warn!(aside = %aside.display(), "the last opening was cut short; its unfinished snapshot was set aside");
     }
-    sync_dir(&layout.database(KIND))?;
-    tracing::warn!(copy = %copy.display(), "the last opening was cut short; its unfinished snapshot was removed, after the database had been copied");
-    Ok(())
+    match unfinished.is_empty() {
+        true => Ok(()),
+        false => sync_dir(&layout.database(KIND)),
+    }
 }
 
 fn unfinished_snapshots(database: &Path) -> Result<Vec<PathBuf>, OpenError> {

@@ -1,6 +1,6 @@
 //! What the tests of the stores on disk share.
 // Each test file uses some of it.
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports, unused_macros)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
