@@ -107,11 +107,11 @@ pub(crate) enum Command {
 
     /// Open every record and every key, and name each that is damaged; writes nothing
     ///
-    /// Exits with 6 where something is damaged. The store is copied to the directory for temporary files (TMPDIR) first.
+    /// What depends on a damaged record is counted as not checked. Exits with 6 where something is damaged. The store is copied to the directory for temporary files (TMPDIR) first.
     #[command(after_help = "Example:\n  claviger verify --dir /var/lib/claviger")]
     Verify,
 
-    /// Backups of the hierarchy, without the keys: create, restore
+    /// Backups of the hierarchy, without the keys: create, verify, restore
     #[command(subcommand)]
     Backup(BackupCommand),
 
@@ -215,6 +215,22 @@ pub(crate) enum BackupCommand {
         /// The file to write, which must not exist; its mode will be 0600. Without it, the backup goes to standard output
         #[arg(long, value_name = "FILE")]
         output: Option<PathBuf>,
+    },
+    /// Check that a backup opens, and with it every key of a copy; writes nothing, and needs no other hierarchy
+    ///
+    /// Opens the backup with the passphrase that was in force when it was made, gets every KEK out of it, and opens every key
+    /// of the copy. Exits with 6 where something is damaged or does not fit. The copied store is copied to the directory for
+    /// temporary files (TMPDIR) first.
+    #[command(
+        after_help = "Example:\n  claviger backup verify --from claviger.backup --keys-from /mnt/copy --passphrase-file p"
+    )]
+    Verify {
+        /// The backup's file
+        #[arg(long, value_name = "FILE")]
+        from: PathBuf,
+        /// A copy of the hierarchy's directory, whose keys are opened; its sealing key is not needed
+        #[arg(long, value_name = "DIR")]
+        keys_from: Option<PathBuf>,
     },
     /// Make the hierarchy of a backup in an empty directory, and take over the keys of a copy
     ///

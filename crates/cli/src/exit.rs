@@ -130,6 +130,7 @@ pub(crate) fn of_backup(error: &BackupError) -> Exit {
         BackupError::Text(BackupTextError::WrongPassphrase) => Exit::Passphrase,
         BackupError::Keystore(error) => of_keystore(error),
         BackupError::Open(error) => of_open(error),
+        BackupError::Key(error) => of_key(error),
         error => by_blame(error),
     }
 }

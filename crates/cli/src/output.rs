@@ -98,7 +98,7 @@ impl Output {
             return ProgressBar::hidden();
         }
         let template = match total {
-            Some(_) => "{msg:8} {bar:30} {human_pos} of {human_len} keys, {rate}",
+            Some(_) => "{msg:8} {bar:30} {human_pos} of {human_len} keys, {rate}, {eta} left",
             None => "{msg:8} {spinner} {human_pos} keys, {rate}",
         };
         let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());

@@ -5,11 +5,11 @@ mod text;
 use std::path::Path;
 use std::sync::Arc;
 
-use claviger_secret::burned;
+use claviger_secret::{Arena, burned};
 use claviger_store::{
-    Batch, Entry, Expect, OpenError as StoreOpenError, Outcome, Replacement, Store, StoreError, Table,
+    Batch, Entry, Expect, MemoryStore, OpenError as StoreOpenError, Outcome, Replacement, Store, StoreError, Table,
 };
-use claviger_wrap::{Key256, Passphrase, SealCount, SvmId};
+use claviger_wrap::{Key256, Passphrase, SealCount, SvmId, SystemRandom};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -21,13 +21,13 @@ use crate::keys::{PAGE, guard};
 use crate::keystores::KeystoreError;
 use crate::live::Keks;
 use crate::onboard;
-use crate::options::{KeyMemory, Options};
+use crate::options::{AnchorSource, KeyMemory, Options, SealingSource};
 use crate::records::{
     Body, KekEntry, KekList, KeystoreRecord, NameRecord, NodeRecord, OnboardRecord, Operation, Read, RecordError,
-    Scanned, SealRecord, SvmRecord, V1,
+    RecordName, Scanned, SealRecord, SvmRecord, V1,
 };
 use crate::rekey::stale;
-use crate::verify::{Finding, unopened};
+use crate::verify::{self, Finding, Report};
 
 pub use text::BackupTextError;
 
@@ -137,20 +137,44 @@ impl Engine {
         let resumes = options.resume_jobs;
         let mut core = Core::empty(store, dir, options)?;
         core.check_leftovers(dir, |table, key| hierarchy.has(table, key))?;
-        for svm in &hierarchy.svms {
-            core.restore_svm(svm)?;
-        }
-        // Also those of an SVM whose own record was lost: its keys open all the same.
-        for list in &hierarchy.keks {
-            core.restore_keks(list, &hierarchy.seals)?;
-        }
-        let id = hierarchy.keystore.keystore;
-        let common_criteria = hierarchy.keystore.onboard.common_criteria;
-        let onboard = onboard::put_away(&core.arena, core.records.sealing(), id, common_criteria, &ckek, passphrase)?;
-        core.restore_keystore(KeystoreRecord { onboard, ..hierarchy.keystore }, ckek)?;
-        core.load_svms()?;
-        core.finish_restore(hierarchy.node)?;
+        // Put away anew: under the sealing key too, where it opens unattended.
+        let KeystoreRecord { keystore, ref onboard, .. } = hierarchy.keystore;
+        let common_criteria = onboard.common_criteria;
+        let sealing = core.records.sealing();
+        let onboard = onboard::put_away(&core.arena, sealing, keystore, common_criteria, &ckek, passphrase)?;
+        core.put_hierarchy(hierarchy, onboard, ckek)?;
         Ok(Self::over(core, resumes))
+    }
+
+    /// Verifies a backup as [`Engine::verify`] verifies a hierarchy, with the passphrase alone and on any machine: has every
+    /// KEK given back, and opens all blobs of `keys`, a copy of the store that the backup's hierarchy had. Nothing is written;
+    /// in memory, too, there is no more than the backup and one page of the copy. `progress` is called with the number of key
+    /// records seen.
+    ///
+    /// Records other than keys are those that the backup holds. Those of the copy need its sealing key:
+    /// [`Engine::open_copy`] and [`Engine::verify`] look at these.
+    ///
+    /// # Errors
+    /// [`BackupError`]; damage to what the backup and the copy hold is no error but a [`Finding`].
+    pub fn verify_backup(
+        backup: &str,
+        passphrase: &Passphrase,
+        keys: Option<&dyn Store>,
+        memory: KeyMemory,
+        progress: impl FnMut(u64),
+    ) -> Result<Report, BackupError> {
+        let arena = memory.arena().map_err(OpenEngineError::from)?;
+        let (hierarchy, ckek) = open_text(&arena, backup, passphrase)?;
+        // The backup is restored into a store that dies with this call, under a sealing key that nobody else has.
+        let sealing =
+            SealingSource::Provided(Key256::generate(&arena, &mut SystemRandom).map_err(OpenEngineError::Key)?);
+        let anchor = AnchorSource::DangerNone;
+        let options = Options { memory: KeyMemory::Shared(arena), sealing, anchor, ..Options::default() };
+        let mut core = Core::empty(Arc::new(MemoryStore::default()), None, options)?;
+        let onboard = hierarchy.keystore.onboard.clone();
+        core.put_hierarchy(hierarchy, onboard, ckek)?;
+        let none = MemoryStore::default();
+        Ok(verify::verify(&core, keys.unwrap_or(&none), progress)?)
     }
 
     /// Takes over the keys of `source`, a copy of the store that the backup's hierarchy had: each is opened first, and only
@@ -190,7 +214,7 @@ impl Engine {
                         taken.push(entry);
                         items.push(item);
                     }
-                    Err(error) => import.findings.push(unopened(&entry.key, error)?),
+                    Err(error) => import.findings.push(self.unopened(keks.as_deref(), entry, error)?),
                 }
             }
             let (Some(live), Some(keks)) = (&live, &keks) else { return Ok(()) };
@@ -235,18 +259,30 @@ impl Engine {
     /// Counts a key that is there already, if it is the same.
     fn count_present(&self, entry: &Entry, import: &mut Import) -> Result<(), KeyError> {
         let Ok((svm, object)) = parse_store_key(&entry.key) else { return Ok(()) };
+        let keks = self.core.svm(svm)?.keks.load_full();
         let is_same = || -> Result<bool, KeyError> {
-            let keks = self.core.svm(svm)?.keks.load_full();
             let imported = self.core.open_record(&keks, svm, object, &entry.value)?;
             Ok(self.open_key(svm, object)?.ct_eq(&imported))
         };
         match is_same() {
             Ok(true) => import.present += 1,
-            Ok(false) => import.findings.push(unopened(&entry.key, KeyError::Exists { object })?),
-            Err(error) => import.findings.push(unopened(&entry.key, error)?),
+            Ok(false) => import.findings.push(self.unopened(Some(&keks), entry, KeyError::Exists { object })?),
+            Err(error) => import.findings.push(self.unopened(Some(&keks), entry, error)?),
         }
         Ok(())
     }
+
+    /// What a key shows that is not taken over. What is no fault of the key's is passed on.
+    fn unopened(&self, keks: Option<&Keks>, entry: &Entry, error: KeyError) -> Result<Finding, KeyError> {
+        let (problem, detail) = verify::of_key(&self.core, keks, &entry.key, &entry.value, error)?;
+        Ok(Finding { record: RecordName { table: Table::Keys, key: entry.key.clone() }, problem, detail })
+    }
+}
+
+/// What the passphrase opens of a backup's text.
+fn open_text(arena: &Arena, backup: &str, passphrase: &Passphrase) -> Result<(Hierarchy, Key256), BackupError> {
+    let (ckek, json) = text::Backup::parse(backup)?.open(arena, passphrase)?;
+    Ok((serde_json::from_slice(&json).map_err(BackupError::Body)?, ckek))
 }
 
 /// Reads and opens the text before anything is made. Returned with options that share the key memory it was opened in.
@@ -255,11 +291,9 @@ fn open_backup(
     passphrase: &Passphrase,
     options: Options,
 ) -> Result<(Options, (Hierarchy, Key256)), BackupError> {
-    let backup = text::Backup::parse(backup)?;
     let arena = options.memory.arena().map_err(OpenEngineError::from)?;
-    let (ckek, json) = backup.open(&arena, passphrase)?;
-    let hierarchy = serde_json::from_slice(&json).map_err(BackupError::Body)?;
-    Ok((Options { memory: KeyMemory::Shared(arena), ..options }, (hierarchy, ckek)))
+    let opened = open_text(&arena, backup, passphrase)?;
+    Ok((Options { memory: KeyMemory::Shared(arena), ..options }, opened))
 }
 
 /// The SVM that a key record's key begins with.
@@ -268,6 +302,21 @@ fn svm_part(key: &[u8]) -> Option<&[u8; 16]> {
 }
 
 impl Core {
+    /// Puts all that a backup holds, and last the record that says so. `onboard` is how its keystore is put away here.
+    fn put_hierarchy(&mut self, hierarchy: Hierarchy, onboard: OnboardRecord, ckek: Key256) -> Result<(), BackupError> {
+        let Hierarchy { version: _, made: _, node, svms, keystore, keks, seals } = hierarchy;
+        for svm in &svms {
+            self.restore_svm(svm)?;
+        }
+        // Also those of an SVM whose own record was lost: its keys open all the same.
+        for list in &keks {
+            self.restore_keks(list, &seals)?;
+        }
+        self.restore_keystore(KeystoreRecord { onboard, ..keystore }, ckek)?;
+        self.load_svms()?;
+        Ok(self.finish_restore(node)?)
+    }
+
     /// Puts an SVM; again after an interrupted recovery, with the same outcome.
     fn restore_svm(&self, svm: &SvmRecord) -> Result<(), RecordError> {
         let name = NameRecord { version: V1, name: svm.name.clone(), svm: svm.svm };
@@ -316,6 +365,9 @@ pub enum BackupError {
     /// The new hierarchy could not be made.
     #[error(transparent)]
     Open(#[from] OpenEngineError),
+    /// The copied store failed, or there is no room in key memory.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// The store failed, or a record is damaged.
     #[error(transparent)]
     Records(#[from] RecordError),
@@ -342,6 +394,7 @@ impl Blame for BackupError {
             Self::Body(_) => (Fault::Caller, Advice::Correct),
             Self::Keystore(error) => error.blame(),
             Self::Open(error) => error.blame(),
+            Self::Key(error) => error.blame(),
             Self::Records(error) => error.blame(),
         }
     }

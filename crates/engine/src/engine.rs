@@ -106,11 +106,17 @@ impl Engine {
     /// Opens the hierarchy in `dir` for reading only: nothing below `dir` is written, and jobs stay where they are.
     /// The store is copied to the directory for temporary files first.
     ///
+    /// It opens also where the record is missing that says that the hierarchy is complete: [`Engine::verify`] names it.
+    ///
     /// # Errors
     /// As [`Engine::open`].
     pub fn open_copy(dir: &Path, options: Options) -> Result<Self, OpenEngineError> {
         let store = open_store_copy(&store_dir(dir), &options.store_options)?;
-        let mut core = Core::load(store.into(), Some(dir), options)?;
+        let store: Arc<dyn Store> = store.into();
+        if store.scan(Table::Svms, SvmRecord::PREFIX, None, 1)?.is_empty() {
+            refuse_unfinished(&*store, Some(dir))?;
+        }
+        let mut core = Core::read(store, Some(dir), options)?;
         core.read_only = true;
         Ok(Self::over(core, false))
     }
@@ -266,9 +272,12 @@ impl Core {
     }
 
     pub(crate) fn load(store: Arc<dyn Store>, dir: Option<&Path>, options: Options) -> Result<Self, OpenEngineError> {
-        if store.get(Table::Node, NodeRecord::KEY)?.is_none() {
-            return Err(OpenEngineError::Unfinished { dir: dir.map(Path::to_owned) });
-        }
+        refuse_unfinished(&*store, dir)?;
+        Self::read(store, dir, options)
+    }
+
+    /// A core over what is in the store, complete or not.
+    fn read(store: Arc<dyn Store>, dir: Option<&Path>, options: Options) -> Result<Self, OpenEngineError> {
         let calls = Calls::of(&options);
         let arena = options.memory.arena()?;
         let sealing = Arc::new(SealingKey::new(&arena, options.sealing.open(&arena, dir)?)?);
@@ -395,6 +404,14 @@ fn make_dir(dir: &Path) -> io::Result<()> {
     match dir.canonicalize()?.parent() {
         Some(parent) => File::open(parent)?.sync_all(),
         None => Ok(()),
+    }
+}
+
+/// Refuses a store whose hierarchy's creation was not completed.
+fn refuse_unfinished(store: &dyn Store, dir: Option<&Path>) -> Result<(), OpenEngineError> {
+    match store.get(Table::Node, NodeRecord::KEY)? {
+        Some(_) => Ok(()),
+        None => Err(OpenEngineError::Unfinished { dir: dir.map(Path::to_owned) }),
     }
 }
 

@@ -318,14 +318,6 @@ impl Core {
         *reservation = Some(Read { body, raw });
         Ok(())
     }
-
-    /// Whether the SVM's KEK with this id is in memory.
-    pub(crate) fn has_kek(&self, svm: SvmId, id: KekId) -> bool {
-        self.live.svm(svm).is_some_and(|svm| match svm.keks.load().as_ref() {
-            Keks::Open(open) => open.by_id(id).is_some(),
-            Keks::None | Keks::Closed { .. } | Keks::Damaged => false,
-        })
-    }
 }
 
 /// The same KEKs with a new record.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use claviger_secret::{Burning, burned};
-use claviger_store::{Batch, Entry, Expect, Expectation, StoreError, Table};
+use claviger_store::{Batch, Entry, Expect, Expectation, Store, StoreError, Table};
 use claviger_wrap::{
     KekVersion, KeyAlgorithm, KeyBlob, KeyPlace, KeyType, KeyVersion, Nonces, OpenError, PlainKey, SvmId, SystemRandom,
 };
@@ -277,17 +277,9 @@ impl Core {
     pub(crate) fn each_page<E: From<RecordError>>(
         &self,
         prefix: &[u8],
-        mut visit: impl FnMut(&[Entry]) -> Result<(), E>,
+        visit: impl FnMut(&[Entry]) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut after: Option<Vec<u8>> = None;
-        loop {
-            let page = self.scan_keys(prefix, after.as_deref(), PAGE)?;
-            visit(&page)?;
-            match page.last() {
-                Some(last) if page.len() == PAGE => after = Some(last.key.clone()),
-                _ => return Ok(()),
-            }
-        }
+        each_page(self.records.store(), prefix, visit)
     }
 
     /// Opens all blobs of a record.
@@ -298,24 +290,27 @@ impl Core {
         object: ObjectRef,
         raw: &[u8],
     ) -> Result<OpenKey, KeyError> {
-        let open = match keks {
-            Keks::Open(open) => open,
-            Keks::Closed { why, .. } => return Err(closed(svm, *why)),
-            Keks::Damaged => return Err(closed(svm, Closed::Damaged)),
-            Keks::None => return Err(closed(svm, Closed::NoKek)),
-        };
-        let layout = |source| KeyError::Layout { object, source };
-        match KeyRecord::parse(svm, object, raw).map_err(layout)? {
-            KeyRecord::Current(blob) => {
-                Ok(OpenKey::Current(burned(|burning| self.open_blob(burning, open, object, &blob))?))
-            }
-            KeyRecord::Rotating { old, new } => burned(|burning| {
-                Ok(OpenKey::Rotating {
-                    old: self.open_blob(burning, open, object, &old)?,
-                    new: self.open_blob(burning, open, object, &new)?,
-                })
-            }),
-        }
+        let open = open_keks(keks, svm)?;
+        let record = KeyRecord::parse(svm, object, raw).map_err(|source| KeyError::Layout { object, source })?;
+        self.open_blobs(open, object, &record)
+    }
+
+    /// Opens all blobs of a record whose place has been checked.
+    pub(crate) fn open_blobs(
+        &self,
+        open: &OpenKeks,
+        object: ObjectRef,
+        record: &KeyRecord<'_>,
+    ) -> Result<OpenKey, KeyError> {
+        burned(|burning| {
+            Ok(match record {
+                KeyRecord::Current(blob) => OpenKey::Current(self.open_blob(burning, open, object, blob)?),
+                KeyRecord::Rotating { old, new } => OpenKey::Rotating {
+                    old: self.open_blob(burning, open, object, old)?,
+                    new: self.open_blob(burning, open, object, new)?,
+                },
+            })
+        })
     }
 
     /// Opens one blob whose place has been checked.
@@ -335,6 +330,33 @@ impl Core {
             Err(OpenError::OtherKek { .. }) => Err(no_such_kek()),
             Err(_) => Err(KeyError::Damaged { object }),
         }
+    }
+}
+
+/// Calls `visit` with all key records of `store` below `prefix`, a page at a time, in the order of their keys.
+pub(crate) fn each_page<E: From<RecordError>>(
+    store: &dyn Store,
+    prefix: &[u8],
+    mut visit: impl FnMut(&[Entry]) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut after: Option<Vec<u8>> = None;
+    loop {
+        let page = store.scan(Table::Keys, prefix, after.as_deref(), PAGE).map_err(RecordError::Store)?;
+        visit(&page)?;
+        match page.last() {
+            Some(last) if page.len() == PAGE => after = Some(last.key.clone()),
+            _ => return Ok(()),
+        }
+    }
+}
+
+/// The KEKs, if they are in memory.
+pub(crate) fn open_keks(keks: &Keks, svm: SvmId) -> Result<&OpenKeks, KeyError> {
+    match keks {
+        Keks::Open(open) => Ok(open),
+        Keks::Closed { why, .. } => Err(closed(svm, *why)),
+        Keks::Damaged => Err(closed(svm, Closed::Damaged)),
+        Keks::None => Err(closed(svm, Closed::NoKek)),
     }
 }
 

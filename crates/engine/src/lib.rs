@@ -70,11 +70,11 @@ pub use key_record::{KeyRecordError, ObjectRef};
 pub use keys::{Key, KeyCounts, KeyInfo, OpenKey};
 pub use keystores::{KeystoreError, KeystoreInfo, OnboardMode};
 pub use options::{AnchorSource, KeyMemory, Options, SealingSource};
-pub use records::{RecordError, RecordName};
+pub use records::{RecordError, RecordName, Subject};
 pub use rekey::RekeyError;
 pub use store_copy::CopyError;
 pub use svms::{InvalidSvmName, SvmError, SvmInfo, SvmName};
-pub use verify::{Finding, Problem, Report};
+pub use verify::{Finding, Note, Problem, Report, Unavailable, Unchecked};
 
 pub use claviger_secret::{Arena, ArenaError, ArenaOptions, Protection, SecretBytes, Usage};
 pub use claviger_store::{self as store, RedbStore, SledStore, Store, StoreError, StoreKind, StoreOptions, Table};

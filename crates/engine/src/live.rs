@@ -93,6 +93,13 @@ pub(crate) enum Keks {
     Damaged,
 }
 
+impl Keks {
+    /// Whether all live versions are in memory.
+    pub(crate) const fn is_open(&self) -> bool {
+        matches!(self, Self::Open(_))
+    }
+}
+
 /// Why KEKs are not in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Closed {

@@ -16,7 +16,7 @@ use crate::error::{Advice, Blame, Fault};
 use crate::jobs::{Cell, Halt, Job, Progress};
 use crate::key_error::KeyError;
 use crate::key_record::{KeyRecord, ObjectRef, parse_store_key};
-use crate::keys::{PAGE, closed, guard, seal};
+use crate::keys::{PAGE, closed, guard, open_keks, seal};
 use crate::live::{Closed, Keks, LiveKek, LiveSvm, OpenKeks};
 use crate::records::{
     Body, JobRecord, KekList, Kept, Operation, Phase, Plan, Read, RecordError, RekeyStep, SealRecord, Stop, V1,
@@ -373,12 +373,7 @@ impl Rekey<'_> {
     }
 
     fn open<'k>(&self, keks: &'k Keks) -> Result<&'k OpenKeks, KeyError> {
-        match keks {
-            Keks::Open(open) => Ok(open),
-            Keks::Closed { why, .. } => Err(closed(self.svm.id, *why)),
-            Keks::Damaged => Err(closed(self.svm.id, Closed::Damaged)),
-            Keks::None => Err(closed(self.svm.id, Closed::NoKek)),
-        }
+        open_keks(keks, self.svm.id)
     }
 
     fn changed(&self) -> KeyError {

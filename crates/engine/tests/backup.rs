@@ -13,7 +13,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use claviger::store::{MemoryStore, Replacement, open_store, open_store_copy};
 use claviger::{
     Advice, BackupError, BackupTextError, Blame, Engine, Fault, JobError, KeyAlgorithm, KeyError, KeystoreError,
-    ObjectRef, OnboardMode, OpenEngineError, Problem, SvmId,
+    ObjectRef, OnboardMode, OpenEngineError, Problem, Subject, SvmId,
 };
 use common::stores::{HoldingStore, Write};
 use common::{
@@ -124,7 +124,7 @@ fn a_backup_from_before_a_rekey_names_each_key_that_it_cannot_open() {
     let import = restored.import_keys(&*store, |_| ()).unwrap();
     assert_eq!((import.imported, import.findings.len()), (5, 6));
     for finding in import.findings {
-        let (svm, object) = finding.object.unwrap();
+        let Subject::Key(svm, object) = finding.record.subject() else { panic!("{finding}") };
         match finding.problem {
             Problem::MissingKek => assert!(svm == a && keys.contains_key(&(a, object))),
             Problem::Inconsistent => assert_eq!((svm, object), (late, volume(1))),

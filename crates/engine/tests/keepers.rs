@@ -9,8 +9,8 @@ use claviger::faults::KeeperFaults;
 use claviger::store::MemoryStore;
 use claviger::store::faults::{Event, Failure, FaultClock, FaultyStore, Strike};
 use claviger::{
-    Advice, Blame, Engine, Fault, JobError, JobStatus, KeeperError, KeyAlgorithm, KeyError, Options, Problem, SvmError,
-    SvmId,
+    Advice, Blame, Engine, Fault, JobError, JobStatus, KeeperError, KeyAlgorithm, KeyError, Options, Subject, SvmError,
+    SvmId, Unavailable,
 };
 use common::{Bytes, bytes, kek_versions, name, verify_clean, versions, volume};
 
@@ -65,14 +65,39 @@ fn keys_whose_kek_did_not_come_say_why_and_come_with_it() {
         assert_eq!(error.blame(), blame(failure));
         assert_eq!(engine.create_key(svm, volume(2), XTS).unwrap_err().blame(), blame(failure));
         assert_eq!(engine.rekey_internal(svm).unwrap_err().blame(), blame(failure));
-        let findings = engine.verify(|_| ()).unwrap().findings;
-        assert!(!findings.is_empty() && findings.iter().all(|finding| finding.problem == Problem::ClosedKek));
+        let report = engine.verify(|_| ()).unwrap();
+        let [unchecked] = report.unchecked.try_into().unwrap();
+        assert_eq!((report.findings, report.keys, report.opened), (vec![], 1, 0));
+        assert_eq!((unchecked.svm, unchecked.keys, unchecked.why), (svm, 1, unavailable(failure)));
         // An SVM that needs nothing of the old KEK goes on.
         let other = engine.create_svm(&name("vs1")).unwrap().id();
         engine.create_key(other, volume(1), XTS).unwrap();
 
         engine.unlock(&common::passphrase(common::PASSPHRASE)).unwrap();
         assert_eq!(bytes(engine.open_key(svm, volume(1)).unwrap().newest()), key);
+        verify_clean(&engine);
+    }
+}
+
+fn unavailable(failure: Failure) -> Unavailable {
+    match failure {
+        Failure::Refused => Unavailable::KeeperRefused,
+        Failure::Unreachable | Failure::Unanswered => Unavailable::KeeperUnreachable,
+    }
+}
+
+#[test]
+fn a_keeper_that_does_not_give_a_kek_back_is_told_though_the_kek_is_in_memory() {
+    for failure in FAILURES {
+        let (disk, svm, _) = with_a_key();
+        // After the fetch at the start comes that of the verification.
+        let engine = open(&disk, &[(1, failure)]);
+        let report = engine.verify(|_| ()).unwrap();
+        let [unchecked] = report.unchecked.try_into().unwrap();
+        assert_eq!((report.findings, report.keys, report.opened), (vec![], 1, 1));
+        assert_eq!((unchecked.svm, unchecked.keys, unchecked.why), (svm, 0, unavailable(failure)));
+        let keystore = engine.keystore().unwrap().id;
+        assert_eq!(unchecked.depends_on.subject(), Subject::Keystore(keystore));
         verify_clean(&engine);
     }
 }

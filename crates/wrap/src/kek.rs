@@ -43,7 +43,7 @@ impl Kek {
     /// # Errors
     /// The arena is full.
     pub fn new(arena: &Arena, version: KekVersion, key: Key256, reserved: u64) -> Result<Self, ArenaError> {
-        let id = KekId::from_bytes(key.id(&[ID_LABEL, &version.get().to_be_bytes()]));
+        let id = KekId::of(&key, version);
         let cipher = gcm(arena, &key)?;
         Ok(Self { version, id, key, cipher, seals: SealCount::new(reserved) })
     }
@@ -153,6 +153,14 @@ impl Kek {
             .decrypt_inout_detached(blob.nonce.into(), blob.header_bytes, buffer, blob.tag.into())
             .map_err(|_| OpenError::Damaged)?;
         PlainKey::new(header.algorithm, bytes).map_err(|_| OpenError::Damaged)
+    }
+}
+
+impl KekId {
+    /// The name of the KEK of this version whose bytes are `key`.
+    #[must_use]
+    pub fn of(key: &Key256, version: KekVersion) -> Self {
+        Self::from_bytes(key.id(&[ID_LABEL, &version.get().to_be_bytes()]))
     }
 }
 

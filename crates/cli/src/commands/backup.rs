@@ -7,10 +7,10 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use claviger::store::open_store_copy;
-use claviger::{Engine, Import, Store, StoreOptions};
+use claviger::{Engine, Import, KeyMemory, RecordError, Store, StoreOptions, Table};
 use serde::Serialize;
 
-use super::verify::{FindingView, exit_of};
+use super::verify::{FindingView, Verified, exit_of, exit_of_report};
 use crate::args::BackupCommand;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -65,6 +65,7 @@ impl fmt::Display for Restored {
 pub(crate) fn run(session: &Session, command: BackupCommand) -> Result<Exit, Failure> {
     match command {
         BackupCommand::Create { output } => create(session, output),
+        BackupCommand::Verify { from, keys_from } => verify(session, &from, keys_from.as_deref()),
         BackupCommand::Restore { from, keys_from } => restore(session, &from, keys_from.as_deref()),
     }
 }
@@ -110,13 +111,54 @@ fn sync_dir_of(path: &Path) -> io::Result<()> {
     File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
 }
 
+fn verify(session: &Session, from: &Path, keys_from: Option<&Path>) -> Result<Exit, Failure> {
+    let backup = read(from)?;
+    let keys = keys_from.map(open_copy).transpose()?;
+    let keys = keys.as_deref();
+    let passphrase = session.existing_passphrase()?;
+    // Counting reads all keys: only for who watches.
+    let total = match keys {
+        Some(keys) if session.output.is_watched() => Some(count(keys)?),
+        _ => None,
+    };
+    let bar = session.output.progress("verify", total);
+    let memory = KeyMemory::Shared(session.arena.clone());
+    let report = Engine::verify_backup(&backup, &passphrase, keys, memory, |seen| bar.set_position(seen))?;
+    drop(bar);
+    session.output.result(&Verified::of(&report))?;
+    Ok(exit_of_report(&report))
+}
+
+fn read(backup: &Path) -> Result<String, Failure> {
+    let failed = |source| Failure::File { action: "read", path: backup.to_owned(), source };
+    // What is no text any more is a damaged backup, and no matter of the file.
+    Ok(String::from_utf8_lossy(&fs::read(backup).map_err(failed)?).into_owned())
+}
+
+/// Opens a copy of the store below a hierarchy's directory.
+fn open_copy(dir: &Path) -> Result<Box<dyn Store>, Failure> {
+    Ok(open_store_copy(&dir.join(STORE_DIR), &StoreOptions::default())?)
+}
+
+/// How many keys there are in a store.
+fn count(store: &dyn Store) -> Result<u64, Failure> {
+    const PAGE: usize = 1_024;
+    let mut count = 0;
+    let mut after: Option<Vec<u8>> = None;
+    loop {
+        let page = store.scan(Table::Keys, &[], after.as_deref(), PAGE).map_err(RecordError::Store)?;
+        count += page.len() as u64;
+        match page.last() {
+            Some(last) if page.len() == PAGE => after = Some(last.key.clone()),
+            _ => return Ok(count),
+        }
+    }
+}
+
 fn restore(session: &Session, from: &Path, keys_from: Option<&Path>) -> Result<Exit, Failure> {
     let dir = session.dir()?;
-    let failed = |source| Failure::File { action: "read", path: from.to_owned(), source };
-    // What is no text any more is a damaged backup, and no matter of the file.
-    let backup = String::from_utf8_lossy(&fs::read(from).map_err(failed)?).into_owned();
+    let backup = read(from)?;
     // What is wrong with the copy shows before anything is made.
-    let open_copy = |dir: &Path| open_store_copy(&dir.join(STORE_DIR), &StoreOptions::default());
     let keys = keys_from.map(open_copy).transpose()?;
     let passphrase = session.existing_passphrase()?;
 

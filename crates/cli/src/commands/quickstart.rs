@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::key::create_volumes;
 use super::rekey::rekey;
 use super::show::Hierarchy;
-use super::verify::{exit_of, verify};
+use super::verify::{exit_of_report, verify};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::passphrase;
@@ -121,7 +121,7 @@ fn story(session: &Session, dir: &Path, wanted: u64, store: StoreKind, kept: boo
         hierarchy: Hierarchy::of(&engine, dir)?,
     };
     session.output.result(&story)?;
-    match exit_of(&report.findings) {
+    match exit_of_report(&report) {
         Exit::Done if [keys, opened, rekeyed, report.opened] != [wanted; 4] => Ok(Exit::Failed),
         exit => Ok(exit),
     }

@@ -7,7 +7,7 @@ use claviger::store::StoreKind;
 use claviger::{Engine, Report};
 use serde::Serialize;
 
-use super::verify::{FindingView, exit_of, verify};
+use super::verify::{FindingView, exit_of_report, verify};
 use crate::args::StoreCommand;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -69,7 +69,7 @@ fn copy(session: &Session, from: &Path, to: &Path, store: StoreKind) -> Result<E
         }
         Err(failure) => return Err(failure),
     };
-    let exit = report.as_ref().map_or(Exit::Done, |report| exit_of(&report.findings));
+    let exit = report.as_ref().map_or(Exit::Done, exit_of_report);
     let verified = report.map(|Report { keys, opened, findings, .. }| Verified {
         keys,
         opened,

@@ -49,6 +49,7 @@ fn a_damaged_key_is_named_and_the_rest_goes_on() {
     let finding = &verified["findings"][0];
     assert_eq!((&finding["type"], &finding["object"]), (&json!("volume"), &json!(UUID)));
     assert_eq!((&finding["problem"], &finding["record"]), (&json!("damaged"), &json!(format!("keys/{record}"))));
+    assert_eq!(verified["findings"].as_array().unwrap().len(), 1);
 
     // Who reads nothing of it has the exit code.
     let mut verify = std::process::Command::new(env!("CARGO_BIN_EXE_claviger"));

@@ -22,6 +22,7 @@ const COMMANDS: &[&str] = &[
     "rekey",
     "verify",
     "backup create",
+    "backup verify",
     "backup restore",
     "store copy",
     "job list",

@@ -14,3 +14,4 @@ mod secrecy;
 mod store;
 mod story;
 mod support;
+mod verify;

@@ -6,6 +6,7 @@ mod job;
 mod kek;
 mod keystore;
 mod node;
+mod subject;
 mod svm;
 
 use std::fmt;
@@ -23,6 +24,7 @@ pub(crate) use job::{JobRecord, Phase, Plan, RekeyStep, Stop};
 pub(crate) use kek::{KekEntry, KekList, Kept, Operation, SealRecord};
 pub(crate) use keystore::{Attempts, KeystoreRecord, OnboardRecord};
 pub(crate) use node::NodeRecord;
+pub use subject::Subject;
 pub(crate) use svm::{NameRecord, SvmRecord};
 
 /// A record's body. `Serialize` and `Deserialize` give the JSON, which must refuse members that it does not know.
@@ -65,6 +67,9 @@ impl<T: Body> Read<T> {
         Expect::Exactly(self.raw.clone())
     }
 }
+
+/// Bytes of a sealed record that are the same in all records of its table (`docs/formats.md`, sealed record).
+const PREFIX_LEN: usize = 24;
 
 /// Reads and seals records.
 pub(crate) struct Records {
@@ -125,6 +130,30 @@ impl Records {
     pub(crate) fn seal<T: Body>(&self, body: &T) -> Result<Vec<u8>, RecordError> {
         seal(&self.sealing, body)
     }
+
+    /// Opens the record that was read under `key`.
+    pub(crate) fn open<T: Body>(&self, key: &[u8], raw: Vec<u8>) -> Result<Read<T>, RecordError> {
+        open(&self.sealing, key, raw)
+    }
+
+    /// Whether these bytes are a record that was sealed for this place.
+    pub(crate) fn is_sealed_for(&self, table: Table, key: &[u8], raw: &[u8]) -> bool {
+        self.sealing.open(RecordPlace { table: table.number(), key }, raw).is_ok()
+    }
+
+    /// The record with the prefix that each record of the table has. `None` where it is too short to have one.
+    pub(crate) fn with_right_prefix(
+        &self,
+        table: Table,
+        key: &[u8],
+        raw: &[u8],
+    ) -> Result<Option<Vec<u8>>, RandomError> {
+        let model = self.sealing.seal(RecordPlace { table: table.number(), key }, &[], &mut SystemRandom)?;
+        Ok(model
+            .split_at_checked(PREFIX_LEN)
+            .zip(raw.get(PREFIX_LEN..))
+            .map(|((prefix, _), rest)| [prefix, rest].concat()))
+    }
 }
 
 /// The bytes of `body` as a record.
@@ -166,6 +195,12 @@ pub struct RecordName {
 impl RecordName {
     pub(crate) fn of<T: Body>(key: &[u8]) -> Self {
         Self { table: T::TABLE, key: key.to_vec() }
+    }
+
+    /// What the record is about, as its table and key say.
+    #[must_use]
+    pub fn subject(&self) -> Subject {
+        Subject::of(self.table, &self.key)
     }
 }
 

@@ -64,11 +64,16 @@ pub(crate) struct NameRecord {
 }
 
 impl NameRecord {
-    /// The prefix of all names' keys.
-    pub(crate) const PREFIX: &[u8] = &[BY_NAME];
-
     pub(crate) fn key_of(name: &SvmName) -> Vec<u8> {
         [&[BY_NAME], name.as_str().as_bytes()].concat()
+    }
+
+    /// The name that a key of this kind holds.
+    pub(crate) fn name_of(key: &[u8]) -> Option<SvmName> {
+        match key.split_first()? {
+            (&BY_NAME, name) => std::str::from_utf8(name).ok()?.parse().ok(),
+            _ => None,
+        }
     }
 }
 

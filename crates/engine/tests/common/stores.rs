@@ -133,3 +133,29 @@ impl<S: Store> Store for HoldingStore<S> {
         self.pass(&Write::ReplaceEach { items }, || self.inner.replace_each(table, items, guard))
     }
 }
+
+/// Panics where anybody writes.
+pub(crate) struct UnwritableStore<S>(pub(crate) Arc<S>);
+
+impl<S: Store> Store for UnwritableStore<S> {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.0.get(table, key)
+    }
+
+    fn scan(&self, table: Table, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        self.0.scan(table, prefix, after, limit)
+    }
+
+    fn commit(&self, batch: Batch) -> Result<(), StoreError> {
+        panic!("a commit where nothing may be written: {batch:?}");
+    }
+
+    fn replace_each(
+        &self,
+        table: Table,
+        items: &[Replacement],
+        _guard: &[Expectation],
+    ) -> Result<Vec<Outcome>, StoreError> {
+        panic!("{} records of table {table} replaced where nothing may be written", items.len());
+    }
+}

@@ -12,8 +12,9 @@
 //! A creation makes `mark` and, say, `sled.new`, then `store.json`, and ends by renaming `sled.new` to `sled`, so that
 //! wherever it is cut short, what is there cannot be taken for a store, nor for one that has lost a part.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::StoreKind;
@@ -118,7 +119,10 @@ pub(crate) fn copy_tree(from: &Path, to: &Path) -> Result<(), OpenError> {
         if is_dir(&entry)? {
             copy_tree(&entry.path(), &target)?;
         } else {
-            fs::copy(entry.path(), &target).map_err(failed("make a copy at", &target))?;
+            // The copy is written to, also where the file that it is made of must not be.
+            let own = Permissions::from_mode(0o600);
+            let copied = fs::copy(entry.path(), &target).and_then(|_| fs::set_permissions(&target, own));
+            copied.map_err(failed("make a copy at", &target))?;
         }
     }
     Ok(())

@@ -1,0 +1,90 @@
+//! What a record is about: its table and key say it, whatever has become of its bytes.
+
+use std::fmt;
+
+use claviger_store::Table;
+use claviger_wrap::{KekVersion, SvmId};
+use uuid::Uuid;
+
+use super::{EpochRecord, KekList, NodeRecord, SvmRecord};
+use crate::key_record::{ObjectRef, parse_store_key};
+use crate::svms::SvmName;
+
+/// What a record is about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Subject {
+    /// The identity of the hierarchy.
+    Hierarchy,
+    /// How often the hierarchy has changed.
+    Epoch,
+    /// An SVM.
+    Svm(SvmId),
+    /// A name that an SVM has.
+    Name(SvmName),
+    /// A keystore.
+    Keystore(Uuid),
+    /// The live KEKs of an SVM.
+    Keks(SvmId),
+    /// How many seals one KEK may have made.
+    Seals(SvmId, KekVersion),
+    /// A key.
+    Key(SvmId, ObjectRef),
+    /// A job.
+    Job(Uuid),
+    /// Nothing that this release knows.
+    Unknown,
+}
+
+impl Subject {
+    pub(super) fn of(table: Table, key: &[u8]) -> Self {
+        Self::parse(table, key).unwrap_or(Self::Unknown)
+    }
+
+    fn parse(table: Table, key: &[u8]) -> Option<Self> {
+        let uuid = |key: &[u8]| Uuid::from_slice(key).ok();
+        match table {
+            Table::Node => match key {
+                NodeRecord::KEY => Some(Self::Hierarchy),
+                EpochRecord::KEY => Some(Self::Epoch),
+                _ => None,
+            },
+            Table::Svms => match SvmRecord::svm_of(key) {
+                Some(svm) => Some(Self::Svm(svm)),
+                None => Some(Self::Name(super::NameRecord::name_of(key)?)),
+            },
+            Table::Keystores => Some(Self::Keystore(uuid(key)?)),
+            Table::Keks => {
+                let (svm, version) = key.split_first_chunk::<16>()?;
+                let svm = SvmId::from_bytes(*svm);
+                match KekList::is_key(key) {
+                    true => Some(Self::Keks(svm)),
+                    false => {
+                        let version = u32::from_be_bytes(version.try_into().ok()?);
+                        Some(Self::Seals(svm, KekVersion::new(version)?))
+                    }
+                }
+            }
+            Table::Keys => parse_store_key(key).ok().map(|(svm, object)| Self::Key(svm, object)),
+            Table::Jobs => Some(Self::Job(uuid(key)?)),
+            Table::Certificates => None,
+        }
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Hierarchy => f.write_str("identity of the hierarchy"),
+            Self::Epoch => f.write_str("epoch of the hierarchy"),
+            Self::Svm(svm) => write!(f, "SVM {svm}"),
+            Self::Name(name) => write!(f, "name \"{name}\""),
+            Self::Keystore(keystore) => write!(f, "keystore {keystore}"),
+            Self::Keks(svm) => write!(f, "KEKs of SVM {svm}"),
+            Self::Seals(svm, version) => write!(f, "seal count of KEK version {version} of SVM {svm}"),
+            Self::Key(svm, object) => write!(f, "{object} of SVM {svm}"),
+            Self::Job(job) => write!(f, "job {job}"),
+            Self::Unknown => f.write_str("a record of no kind that this release knows"),
+        }
+    }
+}

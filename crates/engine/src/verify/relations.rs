@@ -1,0 +1,329 @@
+//! What the records of one SVM say of one another, and whether its KEKs can be had again.
+//!
+//! Two records that belong together are read one after the other, while others change them. So whatever contradicts is read
+//! again: if nothing of it has changed, it stood like that at one moment, because no record ever gets the same bytes twice
+//! (each is sealed with a new nonce).
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use claviger_store::{StoreError, Table};
+use claviger_wrap::{KekId, SvmId};
+use uuid::Uuid;
+
+use super::records::{Census, PAGE};
+use super::report::{Findings, Problem, Unavailable, Unchecked};
+use crate::engine::Core;
+use crate::keeper::{KeeperError, KekPlace, KeptKek};
+use crate::key_error::KeyError;
+use crate::records::{
+    Body, JobRecord, KekEntry, KekList, KeystoreRecord, NameRecord, Operation, Phase, Read, RecordName, RekeyStep,
+    SealRecord, SvmRecord,
+};
+
+/// Checks all SVMs. Returns those whose KEKs cannot be had.
+pub(super) fn check_all(
+    core: &Core,
+    census: &Census,
+    findings: &mut Findings,
+) -> Result<BTreeMap<SvmId, Unchecked>, KeyError> {
+    let mut unchecked = BTreeMap::new();
+    for &svm in &census.svms {
+        let check = stable(core, |view| {
+            let mut check = Check { core, census, view, svm, found: Vec::new(), unchecked: None };
+            check.all()?;
+            Ok((check.found, check.unchecked))
+        })?;
+        for (record, problem, detail) in check.0 {
+            findings.add(record, problem, detail);
+        }
+        unchecked.extend(check.1.map(|closed| (svm, closed)));
+    }
+    Ok(unchecked)
+}
+
+type Found = Vec<(RecordName, Problem, String)>;
+
+/// Runs `check` until it finds nothing, or until nothing that it has read changes meanwhile.
+fn stable(
+    core: &Core,
+    check: impl Fn(&View<'_>) -> Result<(Found, Option<Unchecked>), KeyError>,
+) -> Result<(Found, Option<Unchecked>), KeyError> {
+    loop {
+        let view = View { core, seen: RefCell::default() };
+        let (found, unchecked) = check(&view)?;
+        if (found.is_empty() && unchecked.is_none()) || view.still_stands()? {
+            return Ok((found, unchecked));
+        }
+    }
+}
+
+/// Reads records, and remembers what it has read.
+struct View<'a> {
+    core: &'a Core,
+    seen: RefCell<Vec<(RecordName, Option<Vec<u8>>)>>,
+}
+
+/// A record as it was seen.
+enum Seen<T> {
+    Absent,
+    /// It does not open, which is a finding of its own: nothing is known of what it says.
+    Unreadable,
+    There(Box<Read<T>>),
+}
+
+impl<T> Seen<T> {
+    const fn is_absent(&self) -> bool {
+        matches!(self, Self::Absent)
+    }
+
+    fn there(&self) -> Option<&T> {
+        match self {
+            Self::There(read) => Some(&read.body),
+            Self::Absent | Self::Unreadable => None,
+        }
+    }
+}
+
+impl View<'_> {
+    fn read<T: Body>(&self, key: &[u8]) -> Result<Seen<T>, StoreError> {
+        let raw = self.core.records.store().get(T::TABLE, key)?;
+        self.seen.borrow_mut().push((RecordName::of::<T>(key), raw.clone()));
+        Ok(match raw.map(|raw| self.core.records.open(key, raw)) {
+            None => Seen::Absent,
+            Some(Ok(read)) => Seen::There(Box::new(read)),
+            Some(Err(_)) => Seen::Unreadable,
+        })
+    }
+
+    /// The keys of the counts of the SVM's seals.
+    fn seals(&self, svm: SvmId) -> Result<Vec<Vec<u8>>, StoreError> {
+        let all = self.core.records.store().scan(Table::Keks, svm.as_bytes(), None, PAGE)?;
+        Ok(all.into_iter().map(|entry| entry.key).filter(|key| !KekList::is_key(key)).collect())
+    }
+
+    fn still_stands(&self) -> Result<bool, StoreError> {
+        for (record, raw) in self.seen.borrow().iter() {
+            if self.core.records.store().get(record.table, &record.key)? != *raw {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// The check of one SVM.
+struct Check<'a> {
+    core: &'a Core,
+    census: &'a Census,
+    view: &'a View<'a>,
+    svm: SvmId,
+    found: Found,
+    unchecked: Option<Unchecked>,
+}
+
+impl Check<'_> {
+    fn all(&mut self) -> Result<(), KeyError> {
+        let record: Seen<SvmRecord> = self.view.read(&SvmRecord::key_of(self.svm))?;
+        let list: Seen<KekList> = self.view.read(&KekList::key_of(self.svm))?;
+        let has_name = self.names(&record)?;
+        let has_seals = self.seals(&list)?;
+        let has_keks = has_seals || !list.is_absent();
+        self.jobs(&list, has_keks || !record.is_absent())?;
+        if record.is_absent() && (has_name || has_keks) {
+            self.found::<SvmRecord>(
+                &SvmRecord::key_of(self.svm),
+                Problem::Missing,
+                "the SVM has a name or KEKs, and no record of its own; its keys open all the same: put the record back from a copy",
+            );
+        }
+        match &list {
+            Seen::There(list) => self.keks(&list.body)?,
+            Seen::Absent if has_seals => self.no_list("counts of its seals", Unavailable::Missing),
+            Seen::Unreadable => {
+                self.unavailable(RecordName::of::<KekList>(&KekList::key_of(self.svm)), Unavailable::Damaged);
+            }
+            Seen::Absent => {}
+        }
+        Ok(())
+    }
+
+    fn found<T: Body>(&mut self, key: &[u8], problem: Problem, detail: impl Into<String>) {
+        self.found.push((RecordName::of::<T>(key), problem, detail.into()));
+    }
+
+    fn no_list(&mut self, witness: &str, why: Unavailable) {
+        let record = RecordName::of::<KekList>(&KekList::key_of(self.svm));
+        self.found.push((record.clone(), Problem::Missing, missing_list(witness)));
+        self.unavailable(record, why);
+    }
+
+    fn unavailable(&mut self, depends_on: RecordName, why: Unavailable) {
+        let svm = self.svm;
+        let is_open = self.core.live.svm(svm).is_some_and(|live| live.keks.load().is_open());
+        // Where they are in memory all the same, the keys can be opened.
+        if !is_open || why.is_of_the_keeper() {
+            self.unchecked.get_or_insert(Unchecked { svm, keys: 0, depends_on, why });
+        }
+    }
+
+    /// The SVM's name, in both directions. Returns whether a record of a name points to the SVM.
+    fn names(&mut self, record: &Seen<SvmRecord>) -> Result<bool, StoreError> {
+        let mut is_pointed_to = false;
+        for key in self.census.names.get(&self.svm).into_iter().flatten() {
+            let name: Seen<NameRecord> = self.view.read(key)?;
+            let Some(name) = name.there().filter(|name| SvmId::from(name.svm) == self.svm) else { continue };
+            is_pointed_to = true;
+            if let Some(other) = record.there().filter(|record| record.name != name.name) {
+                let detail = format!("the SVM is named \"{}\": nobody else can take this name", other.name);
+                self.found::<NameRecord>(key, Problem::Inconsistent, detail);
+            }
+        }
+        if let Some(record) = record.there() {
+            let key = NameRecord::key_of(&record.name);
+            match self.view.read::<NameRecord>(&key)? {
+                Seen::Absent => {
+                    let detail =
+                        format!("SVM {} has this name: another could take it too; rename it and back", self.svm);
+                    self.found::<NameRecord>(&key, Problem::Missing, detail);
+                }
+                Seen::There(name) if SvmId::from(name.body.svm) != self.svm => {
+                    let detail = format!("its name belongs to SVM {}; rename one of them", name.body.svm);
+                    self.found::<SvmRecord>(&record.key(), Problem::Inconsistent, detail);
+                }
+                Seen::There(_) | Seen::Unreadable => {}
+            }
+        }
+        Ok(is_pointed_to)
+    }
+
+    /// The counts of seals beside the list. Returns whether there are any.
+    fn seals(&mut self, list: &Seen<KekList>) -> Result<bool, StoreError> {
+        let seals = self.view.seals(self.svm)?;
+        if let Some(list) = list.there() {
+            for entry in list.entries() {
+                let key = SealRecord::key_of(self.svm, entry.kek_version);
+                if self.view.read::<SealRecord>(&key)?.is_absent() {
+                    let detail = "the KEK is live; half of its safe seals are taken for used, and the next key made under it begins a new count";
+                    self.found::<SealRecord>(&key, Problem::Missing, detail);
+                }
+            }
+            let svm = self.svm;
+            let is_live = |key: &[u8]| list.entries().any(|entry| *key == SealRecord::key_of(svm, entry.kek_version));
+            for key in seals.iter().filter(|key| !is_live(key)) {
+                // Told only where it opens: else it has a finding already.
+                if let Seen::There(_) = self.view.read::<SealRecord>(key)? {
+                    let detail = "its KEK is not among the live ones: one of the two records is from another time";
+                    self.found::<SealRecord>(key, Problem::Inconsistent, detail);
+                }
+            }
+        }
+        Ok(!seals.is_empty())
+    }
+
+    /// The jobs that have not ended, and the list that must name them.
+    fn jobs(&mut self, list: &Seen<KekList>, exists: bool) -> Result<(), StoreError> {
+        if let Some(Operation::Rekey { job }) = list.there().and_then(|list| list.operation) {
+            match self.view.read::<JobRecord>(job.as_bytes())? {
+                Seen::Absent => {
+                    let detail =
+                        format!("SVM {} is held by this rekey; rekey it again: that goes on where it was", self.svm);
+                    self.found::<JobRecord>(job.as_bytes(), Problem::Missing, detail);
+                }
+                Seen::There(job) if matches!(job.body.phase, Phase::Ended { .. }) => {
+                    let detail = format!("it is held by job {}, which has ended; rekey the SVM again", job.body.job);
+                    self.found::<KekList>(&KekList::key_of(self.svm), Problem::Inconsistent, detail);
+                }
+                Seen::There(_) | Seen::Unreadable => {}
+            }
+        }
+        for &job in self.census.jobs.get(&self.svm).into_iter().flatten() {
+            let Seen::There(job) = self.view.read::<JobRecord>(job.as_bytes())? else { continue };
+            let Phase::Running { step } = &job.body.phase else { continue };
+            let detail = match list {
+                Seen::Unreadable => continue,
+                Seen::Absent if exists => {
+                    self.no_list("a rekey that runs", Unavailable::Missing);
+                    continue;
+                }
+                Seen::Absent => format!("SVM {} does not exist; cancel the job", self.svm),
+                Seen::There(list) => match cannot_go_on(&list.body, job.body.job, step) {
+                    Some(detail) => detail.to_owned(),
+                    None => continue,
+                },
+            };
+            self.found::<JobRecord>(&job.body.key(), Problem::CannotResume, detail);
+        }
+        Ok(())
+    }
+
+    /// Has every keeper give back every live KEK, and compares its id.
+    fn keks(&mut self, list: &KekList) -> Result<(), KeyError> {
+        for entry in list.entries() {
+            for kept in &entry.kept {
+                let keystore = RecordName { table: Table::Keystores, key: kept.keystore.as_bytes().to_vec() };
+                if self.view.read::<KeystoreRecord>(&keystore.key)?.is_absent() {
+                    let detail = "KEKs are kept by this keystore; put its record back from a copy, or restore a backup";
+                    self.found.push((keystore.clone(), Problem::Missing, detail.to_owned()));
+                }
+                match self.core.keeper(kept.keystore) {
+                    Err(_) => self.unavailable(keystore, self.why(kept.keystore)),
+                    Ok(keeper) => {
+                        let place = KekPlace { svm: self.svm, version: entry.kek_version };
+                        match keeper.fetch(&KeptKek { bytes: kept.bytes.clone() }, place) {
+                            Err(KeeperError::Arena(full)) => return Err(full.into()),
+                            Err(KeeperError::Unreachable { .. }) => {
+                                self.unavailable(keystore, Unavailable::KeeperUnreachable);
+                            }
+                            Err(KeeperError::Refused { .. }) => self.unavailable(keystore, Unavailable::KeeperRefused),
+                            Err(KeeperError::Damaged) => self.not_kept(entry, Problem::Damaged, "does not unwrap"),
+                            Ok(key) if KekId::of(&key, entry.kek_version) != entry.kek_id => {
+                                self.not_kept(entry, Problem::OtherKek, "is another KEK than the one it names");
+                            }
+                            Ok(_) => {}
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn not_kept(&mut self, entry: &KekEntry, problem: Problem, what: &str) {
+        let key = KekList::key_of(self.svm);
+        let detail = format!("what is kept of KEK version {} {what}; restore a backup", entry.kek_version);
+        self.found::<KekList>(&key, problem, detail);
+        self.unavailable(RecordName::of::<KekList>(&key), Unavailable::Damaged);
+    }
+
+    /// Why a keystore has no keeper.
+    fn why(&self, keystore: Uuid) -> Unavailable {
+        match self.census.keystores.get(&keystore) {
+            None => Unavailable::Missing,
+            Some(false) => Unavailable::Damaged,
+            Some(true) => Unavailable::Locked,
+        }
+    }
+}
+
+/// Why a job that has not ended cannot go on at this step, by what the list of its SVM says.
+fn cannot_go_on(list: &KekList, job: Uuid, step: &RekeyStep) -> Option<&'static str> {
+    if list.operation != Some(Operation::Rekey { job }) {
+        return Some("the KEKs of its SVM are not held by it; cancel the job, and rekey the SVM again");
+    }
+    match (step, &list.retiring) {
+        (RekeyStep::Make, Some(_)) => {
+            Some("it is to make a new KEK, and an old one is still to be retired; cancel it, and rekey the SVM again")
+        }
+        (RekeyStep::Rewrap { .. }, None) => Some("it is to retire a KEK that is no longer live; cancel it"),
+        (RekeyStep::Discard { .. }, Some(_)) => {
+            Some("it is to forget a KEK that is still live; cancel it, and rekey the SVM again")
+        }
+        (RekeyStep::Make | RekeyStep::Discard { .. }, None) | (RekeyStep::Rewrap { .. }, Some(_)) => None,
+    }
+}
+
+/// What to say of a list of KEKs that must be there.
+pub(super) fn missing_list(witness: &str) -> String {
+    format!("the SVM has {witness}, and no list of its KEKs: put it back from a copy, or restore a backup")
+}
