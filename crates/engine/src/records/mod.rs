@@ -139,11 +139,17 @@ pub(crate) fn seal<T: Body>(sealing: &SealingKey, body: &T) -> Result<Vec<u8>, R
 /// The record that was read under `key`.
 pub(crate) fn open<T: Body>(sealing: &SealingKey, key: &[u8], raw: Vec<u8>) -> Result<Read<T>, RecordError> {
     let place = RecordPlace { table: T::TABLE as u8, key };
+    let sealed = |source| RecordError::Sealed { name: RecordName::of::<T>(key), source };
+    let json = sealing.open(place, &raw).map_err(sealed)?;
+    Ok(Read { body: parse(key, &json)?, raw })
+}
+
+/// The body of the record under `key`.
+pub(crate) fn parse<T: Body>(key: &[u8], json: &[u8]) -> Result<T, RecordError> {
     let name = || RecordName::of::<T>(key);
-    let json = sealing.open(place, &raw).map_err(|source| RecordError::Sealed { name: name(), source })?;
-    let body: T = serde_json::from_slice(&json).map_err(|source| RecordError::Body { name: name(), source })?;
+    let body: T = serde_json::from_slice(json).map_err(|source| RecordError::Body { name: name(), source })?;
     match body.key() == key {
-        true => Ok(Read { body, raw }),
+        true => Ok(body),
         false => Err(RecordError::Misplaced { name: name() }),
     }
 }
