@@ -4,7 +4,7 @@ use std::path::Path;
 
 use claviger_secret::Arena;
 use claviger_store::Table;
-use claviger_wrap::{KeyHeader, Key256, SvmId};
+use claviger_wrap::{Key256, KeyHeader, SvmId};
 
 use crate::backup::text::Backup;
 use crate::backup::{BackupTextError, Hierarchy};

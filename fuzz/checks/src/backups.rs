@@ -62,7 +62,11 @@ fn expected(bytes: &[u8]) -> Result<(), BackupTextError> {
     if !(600_000..=10_000_000).contains(&number(6)) {
         return Err(BackupTextError::Iterations { found: number(6) });
     }
-    match u64::from(number(114)) + 12 + 16 == body.len() as u64 {
+    let found = number(114) as usize;
+    if found > 64 << 20 {
+        return Err(BackupTextError::TooLarge { found });
+    }
+    match found + 12 + 16 == body.len() {
         true => Ok(()),
         false => Err(BackupTextError::Truncated),
     }

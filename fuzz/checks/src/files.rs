@@ -2,6 +2,9 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use tempfile::TempDir;
 
 use claviger::{OpenEngineError, fuzzing};
 use claviger_store::fuzzing as store;
@@ -14,7 +17,7 @@ use crate::secrets::arena;
 pub fn sealing_key_file(data: &[u8]) {
     let mut input = Input::new(data);
     let (others, bytes) = (u32::from(input.byte() & 0o77), input.rest());
-    let dir = tempfile::tempdir().unwrap();
+    let dir = in_memory();
     let path = dir.path().join("sealing.key");
     fs::write(&path, bytes).unwrap();
     fs::set_permissions(&path, Permissions::from_mode(0o600 | others)).unwrap();
@@ -26,6 +29,13 @@ pub fn sealing_key_file(data: &[u8]) {
         }
         Err(error) => panic!("{error:?}"),
     }
+}
+
+/// A directory that is gone at the end, where no disk is waited for, if there is such a place.
+fn in_memory() -> TempDir {
+    let shared_memory = Path::new("/dev/shm");
+    let parent = if shared_memory.is_dir() { shared_memory.to_owned() } else { std::env::temp_dir() };
+    tempfile::tempdir_in(parent).unwrap()
 }
 
 /// `store.json`. There is one.

@@ -37,7 +37,8 @@ pub(super) fn write(
     let length = length.ok_or(BackupTextError::TooLarge { found: hierarchy.len() })?;
     let OnboardRecord { iterations, salt, check, ckek_by_passphrase, .. } = *onboard;
     let mut backup = Backup { iterations, salt, check, ckek: ckek_by_passphrase, length, body: Vec::new() };
-    backup.body = BodyKey::of_backup(arena, ckek)?.seal(&backup.header(), hierarchy, &mut claviger_wrap::SystemRandom)?;
+    backup.body =
+        BodyKey::of_backup(arena, ckek)?.seal(&backup.header(), hierarchy, &mut claviger_wrap::SystemRandom)?;
     Ok(backup.text())
 }
 
@@ -85,7 +86,11 @@ impl Backup {
         let iterations = u32::from_be_bytes(iterations);
         let iterations = Iterations::new(iterations).ok_or(BackupTextError::Iterations { found: iterations })?;
         let length = u32::from_be_bytes(length);
-        if usize::try_from(length).ok().and_then(|length| length.checked_add(SEAL_LEN)) != Some(body.len()) {
+        let found = usize::try_from(length).unwrap_or(usize::MAX);
+        if found > MAX_BODY {
+            return Err(BackupTextError::TooLarge { found });
+        }
+        if found + SEAL_LEN != body.len() {
             return Err(BackupTextError::Truncated);
         }
         Ok(Self { iterations, salt, check, ckek, length, body: body.to_vec() })
