@@ -12,8 +12,8 @@ use crate::engine::OpenEngineError;
 use crate::key_record::{KeyRecord, KeyRecordError, ObjectRef, parse_store_key};
 use crate::options::SealingSource;
 use crate::records::{
-    Body, JobRecord, KekList, KeystoreRecord, NameRecord, NodeRecord, RecordError, RecordName, SealRecord, SvmRecord,
-    parse,
+    AnchorRecord, Body, EpochRecord, JobRecord, KekList, KeystoreRecord, NameRecord, NodeRecord, RecordError,
+    RecordName, SealRecord, SvmRecord, parse,
 };
 
 /// What a key record and its key say: whose it is, and the headers of its blobs.
@@ -32,7 +32,9 @@ pub fn key_record(key: &[u8], value: &[u8]) -> Result<(SvmId, ObjectRef, Vec<Key
 /// As the engine's own reading of it; [`RecordError::Misplaced`] for a table that has no sealed records.
 pub fn record(table: Table, key: &[u8], json: &[u8]) -> Result<Vec<u8>, RecordError> {
     match table {
-        Table::Node => again::<NodeRecord>(key, json),
+        Table::Node if key == NodeRecord::KEY => again::<NodeRecord>(key, json),
+        Table::Node if key == EpochRecord::KEY => again::<EpochRecord>(key, json),
+        Table::Node => again::<AnchorRecord>(key, json),
         Table::Svms if key.starts_with(SvmRecord::PREFIX) => again::<SvmRecord>(key, json),
         Table::Svms => again::<NameRecord>(key, json),
         Table::Keystores => again::<KeystoreRecord>(key, json),

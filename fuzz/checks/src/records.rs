@@ -8,7 +8,8 @@ use uuid::Uuid;
 use crate::input::Input;
 use crate::memory::frugally;
 
-/// A record of the table `node`: length of the key (1), key, JSON. The same for the other tables.
+/// A record of the table `node`: length of the key (1), key, JSON. The same for the other tables. Besides the identity and
+/// the epoch, the body of the anchor beside the store.
 pub fn record_node(data: &[u8]) {
     record(Table::Node, data);
 }

@@ -1,30 +1,44 @@
 //! The processes that run a hierarchy, one after the other, on one disk and with one keeper.
 
-use std::sync::{Arc, LazyLock};
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock, Mutex};
 
 use claviger::faults::KeeperFaults;
 use claviger::store::faults::{FaultClock, FaultyStore, Strike};
 use claviger::store::{Batch, Entry, MemoryStore};
-use claviger::{Engine, KeyMemory, OnboardMode, OpenEngineError, Options, SealingSource, Store, Table};
+use claviger::{
+    Anchor, AnchorError, AnchorSource, Engine, KeyMemory, OnboardMode, OpenEngineError, Options, SealingSource, Store,
+    Table,
+};
+use uuid::Uuid;
 
 use crate::secrets::{arena, key256};
 
-/// A hierarchy with an unattended keystore. Deriving keys from its passphrase takes long, so it is made once and copied.
-static MADE: LazyLock<Vec<(Table, Entry)>> = LazyLock::new(|| {
+type Epochs = BTreeMap<Uuid, u64>;
+
+/// A hierarchy with an unattended keystore, and how far it has come. Deriving keys from its passphrase takes long, so it is
+/// made once and copied.
+static MADE: LazyLock<(Vec<(Table, Entry)>, Epochs)> = LazyLock::new(|| {
     let store = Arc::new(MemoryStore::default());
-    let options = options(true, KeeperFaults::on(FaultClock::counting()));
+    let clock = FaultClock::counting();
+    let anchor = Remembered { clock: clock.clone(), epochs: Arc::default() };
+    let epochs = anchor.epochs.clone();
+    let options = options(true, KeeperFaults::on(clock), anchor);
     let engine = Engine::create_on(store.clone(), &"cluster1".parse().unwrap(), options).unwrap();
     let passphrase = engine.passphrase(b"a passphrase of more than thirty-two characters").unwrap();
     engine.create_onboard(OnboardMode::Unattended, &passphrase).unwrap();
     let tables = [Table::Node, Table::Svms, Table::Keystores].into_iter();
     let entries = |table| store.scan(table, &[], None, usize::MAX).unwrap().into_iter();
-    tables.flat_map(|table| entries(table).map(move |entry| (table, entry))).collect()
+    let records = tables.flat_map(|table| entries(table).map(move |entry| (table, entry))).collect();
+    let epochs = epochs.lock().unwrap().clone();
+    (records, epochs)
 });
 
 pub(super) struct Process {
     disk: Arc<MemoryStore>,
     clock: FaultClock,
     pub(super) keepers: KeeperFaults,
+    anchored: Arc<Mutex<Epochs>>,
     strike: Option<(usize, Strike)>,
 }
 
@@ -32,11 +46,12 @@ impl Process {
     /// The first one, which meets nothing.
     pub(super) fn first() -> (Self, Engine) {
         let disk = Arc::new(MemoryStore::default());
-        for (table, Entry { key, value }) in MADE.iter() {
+        for (table, Entry { key, value }) in &MADE.0 {
             disk.commit(Batch::new().put(*table, key.clone(), value.clone())).unwrap();
         }
         let clock = FaultClock::counting();
-        let process = Self { disk, keepers: KeeperFaults::on(clock.clone()), clock, strike: None };
+        let anchored = Arc::new(Mutex::new(MADE.1.clone()));
+        let process = Self { disk, keepers: KeeperFaults::on(clock.clone()), clock, anchored, strike: None };
         let engine = process.open(true).unwrap();
         (process, engine)
     }
@@ -55,7 +70,8 @@ impl Process {
 
     fn open(&self, resume_jobs: bool) -> Result<Engine, OpenEngineError> {
         let store = FaultyStore::over(self.disk.clone(), self.clock.clone());
-        Engine::open_on(Arc::new(store), options(resume_jobs, self.keepers.clone()))
+        let anchor = Remembered { clock: self.clock.clone(), epochs: self.anchored.clone() };
+        Engine::open_on(Arc::new(store), options(resume_jobs, self.keepers.clone(), anchor))
     }
 
     pub(super) fn is_dead(&self) -> bool {
@@ -77,10 +93,33 @@ impl Process {
     }
 }
 
-fn options(resume_jobs: bool, keepers: KeeperFaults) -> Options {
+/// An anchor whose calls are events of the process's clock, and which outlives it.
+struct Remembered {
+    clock: FaultClock,
+    epochs: Arc<Mutex<Epochs>>,
+}
+
+impl Anchor for Remembered {
+    fn epoch(&self, hierarchy: Uuid) -> Result<Option<u64>, AnchorError> {
+        let epoch = || self.epochs.lock().unwrap().get(&hierarchy).copied();
+        self.clock.call("epoch", epoch).map_err(|struck| AnchorError::Other(struck.into()))
+    }
+
+    fn raise(&self, hierarchy: Uuid, epoch: u64) -> Result<(), AnchorError> {
+        let raise = || {
+            let before = self.epochs.lock().unwrap().insert(hierarchy, epoch);
+            // The same once more where the answer was lost.
+            assert!(before.is_none_or(|before| before <= epoch), "the anchor was to be set back");
+        };
+        self.clock.call("raise", raise).map_err(|struck| AnchorError::Other(struck.into()))
+    }
+}
+
+fn options(resume_jobs: bool, keepers: KeeperFaults, anchor: Remembered) -> Options {
     Options {
         memory: KeyMemory::Shared(arena().clone()),
         sealing: SealingSource::Provided(key256(0x5e)),
+        anchor: AnchorSource::Provided(Arc::new(anchor)),
         resume_jobs,
         keeper_faults: Some(keepers),
         ..Options::default()
