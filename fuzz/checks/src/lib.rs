@@ -19,7 +19,10 @@ mod memory;
 mod records;
 mod sealed;
 mod secrets;
+mod seeds;
 mod texts;
+
+pub use seeds::{Seed, seeds};
 
 /// What is fuzzed.
 #[derive(Clone, Copy, Debug)]

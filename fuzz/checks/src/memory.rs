@@ -21,3 +21,25 @@ pub(crate) fn within<T>(allowed: u64, decode: impl FnOnce() -> T) -> T {
     assert!(used.bytes_max <= allowed, "{} bytes of memory where {allowed} should be enough", used.bytes_max);
     decoded.expect("decoded above")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::frugally;
+
+    #[test]
+    fn memory_in_proportion_is_allowed() {
+        assert_eq!(frugally(1_000, || vec![1_u8; 16_000]).len(), 16_000);
+    }
+
+    #[test]
+    #[should_panic(expected = "20097 bytes of memory where 20096 should be enough")]
+    fn more_memory_is_not() {
+        frugally(1_000, || vec![1_u8; 16_000 + 4_097]);
+    }
+
+    #[test]
+    #[should_panic(expected = "bytes of memory")]
+    fn memory_that_is_given_back_counts() {
+        frugally(0, || drop(std::hint::black_box(vec![1_u8; 10_000])));
+    }
+}

@@ -4,7 +4,7 @@ use claviger_wrap::{RecordPlace, SystemRandom, UnsealError};
 
 use crate::input::Input;
 use crate::memory::frugally;
-use crate::secrets::sealing_key;
+use crate::secrets::{SEALING_ID, sealing_key};
 
 /// A record as it comes, or one that is sealed here and then damaged or read in another place: mode (1), how (3), table
 /// (1), length of the key (1), key, then a record or a plaintext.
@@ -63,6 +63,3 @@ fn refusal(bytes: &[u8], in_table: u8) -> Option<UnsealError> {
     }
     (bytes[6] != in_table).then_some(UnsealError::OtherTable { found: bytes[6] })
 }
-
-/// The first 16 bytes of HMAC-SHA-256 of the sealing key over `claviger-seal-id-1`, as Python computes it.
-const SEALING_ID: u128 = 0x617d_b407_415e_353c_313a_a617_9eaf_4d92;

@@ -27,6 +27,9 @@ pub(crate) fn sealing_key() -> &'static SealingKey {
     &SEALING
 }
 
+/// The first 16 bytes of HMAC-SHA-256 of the sealing key over `claviger-seal-id-1`, as Python computes it.
+pub(crate) const SEALING_ID: u128 = 0x617d_b407_415e_353c_313a_a617_9eaf_4d92;
+
 pub(crate) fn kek() -> &'static Kek {
     static KEK: LazyLock<Kek> =
         LazyLock::new(|| Kek::new(arena(), KekVersion::new(3).unwrap(), key256(0x4b), 0).unwrap());

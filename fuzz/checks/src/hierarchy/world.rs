@@ -30,6 +30,7 @@ pub(super) struct World {
     armed: Option<(usize, Strike)>,
     /// Everything that any process has met.
     met: Vec<Strike>,
+    has_died: bool,
     has_cancelled: bool,
 }
 
@@ -38,7 +39,15 @@ impl World {
         let (process, engine) = Process::first();
         let mut svms: [Svm; SVMS] = Default::default();
         svms[0].id = Some(engine.svms()[0].id());
-        Self { process, engine: Some(engine), svms, armed: None, met: Vec::new(), has_cancelled: false }
+        Self {
+            process,
+            engine: Some(engine),
+            svms,
+            armed: None,
+            met: Vec::new(),
+            has_died: false,
+            has_cancelled: false,
+        }
     }
 
     pub(super) fn take(&mut self, step: &Step) {
@@ -79,10 +88,10 @@ impl World {
         self.check();
     }
 
-    /// What is in memory at the keeper is what is live, unless a process died with an answer under way.
+    /// What the keeper holds is what is live, unless a process died before it recorded a KEK that was kept.
     fn check_keepers(&self) {
         let is_told = |met: &Strike| matches!(met, Strike::Failure(Failure::Unreachable | Failure::Unanswered));
-        if !self.met.iter().all(is_told) {
+        if self.has_died || !self.met.iter().all(is_told) {
             return;
         }
         let live = self.svms.iter().filter_map(|svm| Some((svm.id?, self.engine().kek(svm.id?).unwrap()?)));
@@ -100,6 +109,7 @@ impl World {
 
     /// Ends the process, in whatever state it is, and starts the next.
     fn start(&mut self, strike: Option<(usize, Strike)>, resume_jobs: bool) {
+        self.has_died |= self.process.is_dead();
         self.engine = None;
         match self.process.next(strike, resume_jobs) {
             Ok(engine) => self.engine = Some(engine),
