@@ -48,6 +48,27 @@ fn record(table: Table, data: &[u8]) {
     if let Ok(written) = frugally(data.len(), || fuzzing::record(table, key, json)) {
         check_written(json, &written);
         assert_eq!(fuzzing::record(table, key, &written).unwrap(), written);
+        assert!(is_key_of(table, key, &written), "a record under a key that it does not name");
+    }
+}
+
+/// The format's own words, once more: whether a record belongs under a key.
+fn is_key_of(table: Table, key: &[u8], json: &[u8]) -> bool {
+    let json: Value = serde_json::from_slice(json).expect("JSON");
+    let uuid = |member: &str| Uuid::parse_str(json[member].as_str().expect("a UUID")).expect("a UUID");
+    match table {
+        Table::Node if json.get("epoch").is_some() => [&b"epoch"[..], b"anchor"].contains(&key),
+        Table::Node => key == b"hierarchy",
+        Table::Svms if json.get("admin").is_some() => key == [&[0], uuid("svm").as_bytes().as_slice()].concat(),
+        Table::Svms => key == [b"\x01", json["name"].as_str().expect("a name").as_bytes()].concat(),
+        Table::Keystores => key == uuid("keystore").as_bytes(),
+        Table::Keks if json.get("current").is_some() => key == uuid("svm").as_bytes(),
+        Table::Keks => {
+            let version = json["kek_version"].as_u64().expect("a version").to_be_bytes();
+            key == [uuid("svm").as_bytes(), &version[4..]].concat()
+        }
+        Table::Jobs => key == uuid("job").as_bytes(),
+        Table::Keys | Table::Certificates => false,
     }
 }
 

@@ -128,9 +128,6 @@ impl World {
                 *svm = Svm::default();
             }
         }
-        if !self.process.is_dead() && !self.process.was_struck() {
-            self.check_opened();
-        }
     }
 
     /// Starts processes until one runs that has all KEKs in memory.
@@ -194,6 +191,9 @@ impl World {
             Step::Restart { resume_jobs } => {
                 let armed = self.armed.take();
                 self.start(armed, resume_jobs);
+                if !self.process.was_struck() {
+                    self.check_opened();
+                }
                 Ok(())
             }
         }
