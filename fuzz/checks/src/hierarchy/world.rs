@@ -1,6 +1,5 @@
 //! A hierarchy and its model, and what may be when an answer did not come.
 
-use std::collections::BTreeSet;
 use std::error::Error;
 use std::mem;
 
@@ -96,7 +95,9 @@ impl World {
         }
         let live = self.svms.iter().filter_map(|svm| Some((svm.id?, self.engine().kek(svm.id?).unwrap()?)));
         let live = live.flat_map(|(id, kek)| kek.retiring.into_iter().chain([kek.version]).map(move |v| (id, v)));
-        assert_eq!(self.process.keepers.held(), live.collect::<BTreeSet<_>>());
+        let mut live: Vec<_> = live.collect();
+        live.sort_unstable();
+        assert_eq!(self.process.keepers.held(), live);
     }
 
     fn engine(&self) -> &Engine {
