@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod attack;
+mod fuzz;
 mod steps;
 mod tools;
 mod tree;
@@ -29,6 +30,9 @@ fn main() -> ExitCode {
         Command::Test { only, list: false } => test(&only),
         Command::Crash { args } => attack("crash", &args),
         Command::Powerloss { args } => attack("powerloss", &args),
+        Command::Fuzz { seconds, target } => {
+            Workspace::of_this_build().and_then(|workspace| fuzz::run_targets(&workspace, seconds, &target))
+        }
         Command::Leaks { args } => attack("leaks", &args),
     };
     match result {
@@ -71,6 +75,15 @@ enum Command {
     Powerloss {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
+    },
+    /// Feed the parsers and the engine inputs without end, guided by coverage; fails on any finding
+    Fuzz {
+        /// How long each target runs
+        #[arg(long, value_name = "N", default_value_t = fuzz::SECONDS)]
+        seconds: u64,
+        /// Run only this target; may be given more than once
+        #[arg(long, value_name = "NAME")]
+        target: Vec<String>,
     },
     /// Look for keys in the memory, the core dump and the output of a running process; `-- --help` says more
     Leaks {

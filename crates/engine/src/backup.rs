@@ -1,6 +1,6 @@
 //! Backup of the onboard hierarchy as text, and recovery from it.
 
-mod text;
+pub(crate) mod text;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -39,7 +39,7 @@ const fn seals_after_restore(reserved: u64) -> u64 {
 /// What a backup holds besides what the passphrase opens: no sealing key, and no keys.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Hierarchy {
+pub(crate) struct Hierarchy {
     version: V1,
     made: Timestamp,
     node: NodeRecord,

@@ -38,6 +38,9 @@ mod error;
 #[cfg(feature = "faults")]
 pub mod faults;
 mod files;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod jobs;
 mod keeper;
 mod keks;

@@ -38,6 +38,9 @@ mod turn;
 
 pub use batch::{Batch, Change, MAX_KEY_BYTES, MAX_OPERATIONS, MAX_RECORD_BYTES, Operations};
 pub use error::{OpenError, StoreError};
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub use local::fuzzing;
 pub use local::{StoreKind, StoreOptions, UnknownStoreKind, open_store, open_store_copy, open_store_copy_locked};
 pub use memory::MemoryStore;
 pub use redb_store::RedbStore;

@@ -20,6 +20,7 @@ const FORMAT: u8 = 1;
 const SUITE_AES_256_GCM: u8 = 1;
 const RECORD_LABEL: &[u8] = b"claviger-record-1";
 const PREFIX_LEN: usize = 24;
+const SHORTEST: usize = PREFIX_LEN + NONCE_LEN + TAG_LEN;
 
 /// Where a sealed record belongs: it opens nowhere else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +80,10 @@ impl SealingKey {
     /// [`UnsealError`] says whether the bytes are no sealed record, of another sealing key, of another place, or damaged.
     pub fn open(&self, place: RecordPlace<'_>, sealed: &[u8]) -> Result<Vec<u8>, UnsealError> {
         let (prefix, body) = sealed.split_first_chunk::<PREFIX_LEN>().ok_or(UnsealError::Truncated)?;
+        // Before any field: what is cut short has not been written by a later release.
+        if sealed.len() < SHORTEST {
+            return Err(UnsealError::Truncated);
+        }
         let [m0, m1, m2, m3, format, suite, table, zero, id @ ..] = prefix;
         if [*m0, *m1, *m2, *m3] != MAGIC {
             return Err(UnsealError::Magic);

@@ -35,44 +35,26 @@ pub(super) fn write(
 ) -> Result<String, BackupTextError> {
     let length = u32::try_from(hierarchy.len()).ok().filter(|_| hierarchy.len() <= MAX_BODY);
     let length = length.ok_or(BackupTextError::TooLarge { found: hierarchy.len() })?;
-    let mut bytes = Vec::with_capacity(HEADER_LEN + SEAL_LEN + hierarchy.len() + DIGEST_LEN);
-    bytes.extend_from_slice(&MAGIC);
-    bytes.extend_from_slice(&[FORMAT, SUITE]);
-    bytes.extend_from_slice(&onboard.iterations.get().to_be_bytes());
-    bytes.extend_from_slice(&onboard.salt);
-    bytes.extend_from_slice(&onboard.check);
-    bytes.extend_from_slice(&onboard.ckek_by_passphrase);
-    bytes.extend_from_slice(&length.to_be_bytes());
-    let body = BodyKey::of_backup(arena, ckek)?.seal(&bytes, hierarchy, &mut claviger_wrap::SystemRandom)?;
-    bytes.extend_from_slice(&body);
-    let digest = Sha256::digest(&bytes);
-    bytes.extend_from_slice(&digest);
-
-    let base64 = BASE64.encode(&bytes);
-    let mut text = String::with_capacity(base64.len() + base64.len() / LINE + BEGIN.len() + END.len() + 4);
-    text.push_str(BEGIN);
-    for line in base64.as_bytes().chunks(LINE) {
-        text.push('\n');
-        text.extend(line.iter().map(|byte| char::from(*byte)));
-    }
-    text.push('\n');
-    text.push_str(END);
-    text.push('\n');
-    Ok(text)
+    let OnboardRecord { iterations, salt, check, ckek_by_passphrase, .. } = *onboard;
+    let mut backup = Backup { iterations, salt, check, ckek: ckek_by_passphrase, length, body: Vec::new() };
+    backup.body =
+        BodyKey::of_backup(arena, ckek)?.seal(&backup.header(), hierarchy, &mut claviger_wrap::SystemRandom)?;
+    Ok(backup.text())
 }
 
 /// A backup whose text and digest are right. Whether it opens depends on the passphrase.
-pub(super) struct Backup {
-    header: [u8; HEADER_LEN],
+pub(crate) struct Backup {
     iterations: Iterations,
     salt: [u8; 32],
     check: [u8; 32],
     ckek: [u8; 40],
+    /// Of the ciphertext in the body.
+    length: u32,
     body: Vec<u8>,
 }
 
 impl Backup {
-    pub(super) fn parse(text: &str) -> Result<Self, BackupTextError> {
+    pub(crate) fn parse(text: &str) -> Result<Self, BackupTextError> {
         if text.len() > MAX_TEXT {
             return Err(BackupTextError::TooLarge { found: text.len() });
         }
@@ -103,12 +85,47 @@ impl Backup {
         let (length, _) = take::<4>(rest)?;
         let iterations = u32::from_be_bytes(iterations);
         let iterations = Iterations::new(iterations).ok_or(BackupTextError::Iterations { found: iterations })?;
-        if usize::try_from(u32::from_be_bytes(length)).ok().and_then(|length| length.checked_add(SEAL_LEN))
-            != Some(body.len())
-        {
+        let length = u32::from_be_bytes(length);
+        let found = usize::try_from(length).unwrap_or(usize::MAX);
+        if found > MAX_BODY {
+            return Err(BackupTextError::TooLarge { found });
+        }
+        if found + SEAL_LEN != body.len() {
             return Err(BackupTextError::Truncated);
         }
-        Ok(Self { header: *header, iterations, salt, check, ckek, body: body.to_vec() })
+        Ok(Self { iterations, salt, check, ckek, length, body: body.to_vec() })
+    }
+
+    /// The bytes before the body, which its seal binds.
+    fn header(&self) -> Vec<u8> {
+        let mut header = Vec::with_capacity(HEADER_LEN);
+        header.extend_from_slice(&MAGIC);
+        header.extend_from_slice(&[FORMAT, SUITE]);
+        header.extend_from_slice(&self.iterations.get().to_be_bytes());
+        header.extend_from_slice(&self.salt);
+        header.extend_from_slice(&self.check);
+        header.extend_from_slice(&self.ckek);
+        header.extend_from_slice(&self.length.to_be_bytes());
+        header
+    }
+
+    pub(crate) fn text(&self) -> String {
+        let mut bytes = self.header();
+        bytes.extend_from_slice(&self.body);
+        let digest = Sha256::digest(&bytes);
+        bytes.extend_from_slice(&digest);
+
+        let base64 = BASE64.encode(&bytes);
+        let mut text = String::with_capacity(base64.len() + base64.len() / LINE + BEGIN.len() + END.len() + 4);
+        text.push_str(BEGIN);
+        for line in base64.as_bytes().chunks(LINE) {
+            text.push('\n');
+            text.extend(line.iter().map(|byte| char::from(*byte)));
+        }
+        text.push('\n');
+        text.push_str(END);
+        text.push('\n');
+        text
     }
 
     /// The CKEK and the body.
@@ -120,7 +137,7 @@ impl Backup {
                 _ => BackupTextError::Damaged,
             },
         )?;
-        let body = BodyKey::of_backup(arena, &ckek)?.open(&self.header, &self.body).map_err(BackupTextError::Body)?;
+        let body = BodyKey::of_backup(arena, &ckek)?.open(&self.header(), &self.body).map_err(BackupTextError::Body)?;
         Ok((ckek, body))
     }
 }

@@ -168,11 +168,17 @@ pub(crate) fn seal<T: Body>(sealing: &SealingKey, body: &T) -> Result<Vec<u8>, R
 /// The record that was read under `key`.
 pub(crate) fn open<T: Body>(sealing: &SealingKey, key: &[u8], raw: Vec<u8>) -> Result<Read<T>, RecordError> {
     let place = RecordPlace { table: T::TABLE as u8, key };
+    let sealed = |source| RecordError::Sealed { name: RecordName::of::<T>(key), source };
+    let json = sealing.open(place, &raw).map_err(sealed)?;
+    Ok(Read { body: parse(key, &json)?, raw })
+}
+
+/// The body of the record under `key`.
+pub(crate) fn parse<T: Body>(key: &[u8], json: &[u8]) -> Result<T, RecordError> {
     let name = || RecordName::of::<T>(key);
-    let json = sealing.open(place, &raw).map_err(|source| RecordError::Sealed { name: name(), source })?;
-    let body: T = serde_json::from_slice(&json).map_err(|source| RecordError::Body { name: name(), source })?;
+    let body: T = serde_json::from_slice(json).map_err(|source| RecordError::Body { name: name(), source })?;
     match body.key() == key {
-        true => Ok(Read { body, raw }),
+        true => Ok(body),
         false => Err(RecordError::Misplaced { name: name() }),
     }
 }
@@ -259,9 +265,18 @@ pub enum RecordError {
     },
 }
 
+/// The digits of bytes, which the format spells in one way.
+fn lower_case<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let digits = String::deserialize(deserializer)?;
+    match digits.bytes().any(|digit| digit.is_ascii_uppercase()) {
+        true => Err(serde::de::Error::custom("hex digits are not in lower case")),
+        false => Ok(digits),
+    }
+}
+
 /// Bytes as lower-case hex, of one exact length.
 pub(crate) mod hex_array {
-    use serde::{Deserialize, Deserializer, Serializer};
+    use serde::{Deserializer, Serializer};
 
     pub(crate) fn serialize<const N: usize, S: Serializer>(bytes: &[u8; N], serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&hex::encode(bytes))
@@ -269,20 +284,20 @@ pub(crate) mod hex_array {
 
     pub(crate) fn deserialize<'de, const N: usize, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; N], D::Error> {
         let mut bytes = [0; N];
-        hex::decode_to_slice(String::deserialize(deserializer)?, &mut bytes).map_err(serde::de::Error::custom)?;
+        hex::decode_to_slice(super::lower_case(deserializer)?, &mut bytes).map_err(serde::de::Error::custom)?;
         Ok(bytes)
     }
 }
 
 /// Bytes as lower-case hex.
 pub(crate) mod hex_bytes {
-    use serde::{Deserialize, Deserializer, Serializer};
+    use serde::{Deserializer, Serializer};
 
     pub(crate) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&hex::encode(bytes))
     }
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
-        hex::decode(String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+        hex::decode(super::lower_case(deserializer)?).map_err(serde::de::Error::custom)
     }
 }

@@ -12,6 +12,8 @@ const FORMAT: u32 = 1;
 const SLED: &str = "0.34.7";
 /// redb's file format, which it keeps across versions, and refuses where it is another.
 const REDB_FILE_FORMAT: u32 = 3;
+/// Far more than any header has. JSON of unknown members takes many times its size in memory.
+const MAX_BYTES: usize = 4096;
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum HeaderError {
@@ -29,6 +31,9 @@ pub(super) fn header(kind: StoreKind) -> Vec<u8> {
 
 /// Accepts the [`header`] of a kind and nothing else, and says which field is in the way.
 pub(super) fn kind(bytes: &[u8]) -> Result<StoreKind, HeaderError> {
+    if bytes.len() > MAX_BYTES {
+        return Err(Damage::HeaderChanged.into());
+    }
     let found: Map<String, Value> = serde_json::from_slice(bytes).map_err(Damage::HeaderNotJson)?;
     let named = found.get("kind").and_then(Value::as_str).and_then(|name| name.parse().ok());
     // Without a known one, it is the first field to differ.
@@ -134,7 +139,8 @@ mod tests {
         let header = header(StoreKind::Sled);
         let twice =
             String::from_utf8(header.clone()).unwrap().replace("\"format\": 1", "\"format\": 2,\n  \"format\": 1");
-        for bytes in [twice.into_bytes(), [&header[..], b" "].concat()] {
+        let long = [&header[..], &[b' '; MAX_BYTES]].concat();
+        for bytes in [twice.into_bytes(), [&header[..], b" "].concat(), long] {
             assert!(matches!(kind(&bytes), Err(HeaderError::Damaged(Damage::HeaderChanged))));
         }
     }

@@ -73,11 +73,11 @@ impl Mark {
     }
 }
 
-fn encode(position: i64) -> Vec<u8> {
+pub(super) fn encode(position: i64) -> Vec<u8> {
     format!("{position:016x}\n").into_bytes()
 }
 
-fn decode(bytes: &[u8]) -> Option<i64> {
+pub(super) fn decode(bytes: &[u8]) -> Option<i64> {
     let digits = std::str::from_utf8(bytes).ok()?.strip_suffix('\n')?;
     let position = i64::from_str_radix(digits, 16).ok().filter(|position| *position >= 0)?;
     // Other spellings of the same number are refused.

@@ -4,6 +4,8 @@
 //! and the way in which a store comes into being are the same.
 
 mod fault;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod header;
 mod health;
 mod layout;

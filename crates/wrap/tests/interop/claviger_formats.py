@@ -183,7 +183,7 @@ def seal_record(sealing_key: bytes, table: int, store_key: bytes, plain: bytes, 
 
 
 def open_record(sealing_key: bytes, table: int, store_key: bytes, record: bytes) -> bytes:
-    require(len(record) >= RECORD_PREFIX.size, "length")
+    require(len(record) >= RECORD_PREFIX.size + 12 + 16, "length")
     prefix, body = record[: RECORD_PREFIX.size], record[RECORD_PREFIX.size :]
     magic, form, suite, own_table, zero, id_ = RECORD_PREFIX.unpack(prefix)
     require(magic == b"CLVS", "magic")

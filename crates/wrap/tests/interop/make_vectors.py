@@ -295,6 +295,9 @@ def refused_records() -> dict:
     add("truncated-nonce", "The last byte of the nonce is missing.", RECORD[:35], "length", TRUNCATED_RECORD)
     shorter = RECORD[: shortest - 1]
     add("below-minimum", "One byte less than a record without plaintext.", shorter, "length", TRUNCATED_RECORD)
+    later = patched(shorter, 4, bytes([2]))
+    what = "The same of format version 2: what is too short is told first."
+    add("below-minimum-of-format-2", what, later, "length", TRUNCATED_RECORD)
     add("truncated", "The last byte is missing.", RECORD[:-1], "damaged", DAMAGED_RECORD)
     add("overlong", "One byte follows the tag.", RECORD + b"\0", "damaged", DAMAGED_RECORD)
     error = "magic is not CLVS, so this is no sealed record"
