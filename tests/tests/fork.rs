@@ -1,65 +1,19 @@
 //! What a forked child can do to the store of its parent: nothing.
-// There is no safe way to fork.
-#![allow(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::fs;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use claviger::{ArenaOptions, Engine, KeyAlgorithm, KeyMemory, ObjectRef, OnboardMode, Options};
+use claviger_secret::testing::{Child, End, in_child, in_child_with};
 use claviger_store::{
     Batch, MAX_RECORD_BYTES, OpenError, RedbStore, SledStore, Store, StoreError, StoreKind, StoreOptions, Table,
     open_store, open_store_copy,
 };
 use uuid::Uuid;
-
-/// How a child ended.
-#[derive(Debug, PartialEq, Eq)]
-enum End {
-    Returned(bool),
-    Panicked,
-    Signal(i32),
-}
-
-/// A process that was forked from this one, until it is waited for.
-struct Child(libc::pid_t);
-
-impl Child {
-    /// Forks and runs `body` in the child, which is stopped if it hangs. A child of a process with threads must not use
-    /// what those may have locked, such as standard output.
-    fn running(body: impl FnOnce() -> bool) -> Self {
-        // SAFETY: the child runs `body` on its only thread and ends without returning from here.
-        let child = unsafe { libc::fork() };
-        assert!(child >= 0);
-        if child == 0 {
-            // SAFETY: an async-signal-safe call.
-            unsafe { libc::alarm(20) };
-            let code = catch_unwind(AssertUnwindSafe(body)).map_or(2, |good| if good { 0 } else { 1 });
-            // SAFETY: ends the process at once.
-            unsafe { libc::_exit(code) }
-        }
-        Self(child)
-    }
-
-    fn wait(self) -> End {
-        let mut status = 0;
-        // SAFETY: a child of ours that nobody else waits for.
-        assert_eq!(unsafe { libc::waitpid(self.0, &raw mut status, 0) }, self.0);
-        match status {
-            _ if libc::WIFSIGNALED(status) => End::Signal(libc::WTERMSIG(status)),
-            _ if libc::WEXITSTATUS(status) < 2 => End::Returned(libc::WEXITSTATUS(status) == 0),
-            _ => End::Panicked,
-        }
-    }
-}
-
-fn in_child(body: impl FnOnce() -> bool) -> End {
-    Child::running(body).wait()
-}
 
 /// One test at a time: a child inherits the files, and so the locks, of all stores that are open.
 fn alone() -> MutexGuard<'static, ()> {
@@ -198,26 +152,23 @@ fn children_of_a_busy_store_do_not_hang() {
     let _alone = alone();
     for kind in StoreKind::ALL {
         let dir = tempfile::tempdir().unwrap();
-        let mut store = Some(kind.create(dir.path(), &options()).unwrap());
-        let shared: *const dyn Store = &raw const **store.as_ref().unwrap();
-        // SAFETY: the threads below end before the store is dropped in this process.
-        let shared = unsafe { &*shared };
+        let store = kind.create(dir.path(), &options()).unwrap();
         let (stop, written) = (AtomicBool::new(false), AtomicU32::new(0));
         let bad = thread::scope(|scope| {
             for thread in 0..2 {
-                let (stop, written) = (&stop, &written);
+                let (store, stop, written) = (&*store, &stop, &written);
                 scope.spawn(move || {
                     while !stop.load(Ordering::Relaxed) {
-                        put(shared, thread);
+                        put(store, thread);
                         written.fetch_add(1, Ordering::Relaxed);
                     }
                 });
             }
             let bad = (0..100)
                 .map(|_| {
-                    in_child(|| {
-                        let refused = shared.get(Table::Keys, &[0; 4]).is_err();
-                        drop(store.take());
+                    in_child_with(&store, |store| {
+                        let refused = store.get(Table::Keys, &[0; 4]).is_err();
+                        drop(store);
                         refused
                     })
                 })

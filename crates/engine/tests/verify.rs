@@ -386,7 +386,7 @@ fn what_only_an_opening_would_complete_is_told_of_a_copy() {
     let newest = Cell::new(0);
     let set_epoch = |to: u64| {
         let set = |body: &mut serde_json::Value| {
-            newest.set(std::mem::replace(&mut body["epoch"], json!(to)).as_u64().unwrap())
+            newest.set(std::mem::replace(&mut body["epoch"], json!(to)).as_u64().unwrap());
         };
         change(&|store| forge::change(store, Table::Node, &epoch.key, set));
     };

@@ -48,6 +48,8 @@ mod guarded;
 mod map;
 mod protection;
 mod slab;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod usage;
 
 pub use arena::{Arena, ArenaOptions};

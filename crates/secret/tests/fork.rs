@@ -2,50 +2,15 @@
 #![allow(unsafe_code)]
 #![allow(clippy::unwrap_used)]
 
+use claviger_secret::testing::{End, in_child};
 use claviger_secret::{Arena, ArenaError, ArenaOptions, Protection, SecretBytes};
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
 use std::iter;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 
 /// The first page of a slab and some more.
 const OPTIONS: ArenaOptions = ArenaOptions { keys: 1_000, states: 10, accept: Protection::Unlocked };
-
-/// How a child ended.
-#[derive(Debug, PartialEq, Eq)]
-enum End {
-    Returned(bool),
-    Panicked,
-    Signal(i32),
-}
-
-/// Forks and runs `body` in the child, which is stopped if it hangs. A child of a process with threads must not use
-/// what those may have locked, such as standard output.
-fn in_child(body: impl FnOnce() -> bool) -> End {
-    // SAFETY: the child runs `body` on its only thread and ends without returning from here.
-    let child = unsafe { libc::fork() };
-    assert!(child >= 0);
-    if child == 0 {
-        let limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-        // SAFETY: async-signal-safe calls; the structure is valid.
-        unsafe {
-            libc::setrlimit(libc::RLIMIT_CORE, &raw const limit);
-            libc::alarm(20);
-        }
-        let code = catch_unwind(AssertUnwindSafe(body)).map_or(2, |good| if good { 0 } else { 1 });
-        // SAFETY: ends the process at once.
-        unsafe { libc::_exit(code) }
-    }
-    let mut status = 0;
-    // SAFETY: `child` is a child of ours that nobody else waits for.
-    assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
-    match status {
-        _ if libc::WIFSIGNALED(status) => End::Signal(libc::WTERMSIG(status)),
-        _ if libc::WEXITSTATUS(status) < 2 => End::Returned(libc::WEXITSTATUS(status) == 0),
-        _ => End::Panicked,
-    }
-}
 
 /// A secret in each kind of memory that is to be had here.
 fn one_of_each_kind() -> Vec<SecretBytes> {
