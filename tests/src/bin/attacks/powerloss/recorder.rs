@@ -13,7 +13,7 @@ const SHIM: &str = include_str!("../../../../powerloss/shim.c");
 
 /// The compiled recorder.
 pub(super) struct Recorder {
-    library: PathBuf,
+    shim: PathBuf,
 }
 
 /// What processes that followed one another did below a directory that was empty at first, or whose content was durable.
@@ -31,7 +31,7 @@ impl Recorder {
         let mut compiler = Command::new("cc");
         compiler.args(["-shared", "-fPIC", "-O2", "-Wall", "-Wextra", "-Werror", "-o"]).arg(&library).arg(&source);
         match compiler.status() {
-            Ok(status) if status.success() => Ok(Self { library: library.canonicalize()? }),
+            Ok(status) if status.success() => Ok(Self { shim: library.canonicalize()? }),
             Ok(status) => bail!("the recorder was not compiled: {status}"),
             Err(error) => Err(error).context("the recorder is written in C, and there is no cc"),
         }
@@ -46,7 +46,7 @@ impl Recorder {
         for words in runs {
             let status = Command::new(std::env::current_exe()?)
                 .args(words)
-                .env("LD_PRELOAD", &self.library)
+                .env("LD_PRELOAD", &self.shim)
                 .env("CLAVIGER_POWER_DIR", &dir)
                 .env("CLAVIGER_POWER_JOURNAL", journal)
                 .stdout(Stdio::null())
