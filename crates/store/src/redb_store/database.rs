@@ -4,7 +4,10 @@ use std::fs::{self, OpenOptions};
 use std::ops::Bound;
 use std::path::Path;
 
-use redb::{Durability, ReadableDatabase as _, ReadableTable as _, StorageBackend, TableDefinition, TableError};
+use redb::{
+    Durability, ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _, StorageBackend, TableDefinition,
+    TableError,
+};
 
 use super::file::CheckedFile;
 use crate::local::{Damage, Fault, Mark, guarded};
@@ -18,6 +21,8 @@ const RECORDS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("records
 
 /// How many transactions were committed. Each adds one; the mark follows.
 const COMMITS: TableDefinition<'_, (), i64> = TableDefinition::new("commits");
+
+const OUT_OF_REACH: &str = "a damaged page keeps records out of reach";
 
 /// An open redb database.
 pub(super) struct Database {
@@ -42,20 +47,51 @@ impl Database {
             return Err(Damage::NoFile.into());
         }
         let file = OpenOptions::new().read(true).write(true).open(dir.join(FILE))?;
-        let database = Self::over(CheckedFile::new(file), cache_bytes)?;
-        let commits = database.commits()?;
-        if commits < mark {
-            return Err(Damage::CommitsLost { commits, mark }.into());
-        }
+        Self::over(CheckedFile::new(file), cache_bytes)?.reaching(mark)
+    }
+
+    /// Opens the database in `dir`, a copy for reading, of which some page is not as its checksum says. All records must
+    /// still be reached, in their order and by their keys; what is in the damaged page is read as it is.
+    pub(super) fn rescue(dir: &Path, mark: i64, cache_bytes: u64) -> Result<Self, Fault> {
+        let file = OpenOptions::new().read(true).write(true).open(dir.join(FILE))?;
+        let database = Self::built(CheckedFile::new(file), cache_bytes, false)?.reaching(mark)?;
+        guarded(|| {
+            let records = database.db()?.begin_read()?.open_table(RECORDS)?;
+            let (mut reached, mut before) = (0, None);
+            for record in records.iter()? {
+                let key = record?.0.value().to_vec();
+                let is_found = before.as_ref() < Some(&key) && records.get(key.as_slice())?.is_some();
+                if !is_found {
+                    return Err(redb::Error::Corrupted(OUT_OF_REACH.to_owned()));
+                }
+                (reached, before) = (reached + 1, Some(key));
+            }
+            match records.len()? == reached {
+                true => Ok(()),
+                false => Err(redb::Error::Corrupted(OUT_OF_REACH.to_owned())),
+            }
+        })?;
         Ok(database)
+    }
+
+    /// It must hold as many commits as `mark`.
+    fn reaching(self, mark: i64) -> Result<Self, Fault> {
+        match self.commits()? {
+            commits if commits < mark => Err(Damage::CommitsLost { commits, mark }.into()),
+            _ => Ok(self),
+        }
     }
 
     /// redb makes a database where there is nothing yet.
     fn over(backend: impl StorageBackend, cache_bytes: u64) -> Result<Self, Fault> {
+        Self::built(backend, cache_bytes, true)
+    }
+
+    fn built(backend: impl StorageBackend, cache_bytes: u64, checked: bool) -> Result<Self, Fault> {
         let db = guarded(|| {
             redb::Builder::new()
                 .set_cache_size(usize::try_from(cache_bytes).unwrap_or(usize::MAX))
-                .set_check_integrity_on_open(true)
+                .set_check_integrity_on_open(checked)
                 .create_with_backend(backend)
                 .map_err(redb::Error::from)
         })?;

@@ -56,7 +56,7 @@ const MAX_TURN: usize = 1024;
 ///
 /// redb has a checksum of every page, but compares it only on demand. Every opening demands it, and so reads the whole
 /// file: a store that opens has been read and is right, to the last bit of every record. Where any page is not, the store
-/// does not open. While it is open, a checksum of each block that was read or written is kept in memory, two megabytes per
+/// does not open, but for [reading a copy](RedbStore::open_copy). While it is open, a checksum of each block that was read or written is kept in memory, two megabytes per
 /// gigabyte, and what is read again must still have it: a block that does not is damage, and each get or scan that needs
 /// it returns [`StoreError::Damaged`], while other records stay readable. A change that needs such a block fails as any
 /// failing write does.
@@ -119,6 +119,10 @@ impl RedbStore {
     /// writes to it, so this one is copied into a directory of its own below [`std::env::temp_dir`], which the value
     /// removes when it is dropped. The store itself is locked while it is copied, and free again after that.
     ///
+    /// A database with a damaged page, which [`RedbStore::open`] refuses, is opened for reading where all of its records can
+    /// still be reached: those in that page are as they are found, and whoever sealed them can tell which. So what is not
+    /// damaged can be saved.
+    ///
     /// # Errors
     /// [`OpenError`], as each of its variants says.
     pub fn open_copy(dir: &Path, options: &StoreOptions) -> Result<Self, OpenError> {
@@ -128,7 +132,16 @@ impl RedbStore {
     pub(crate) fn open_copy_and(dir: &Path, options: &StoreOptions, copied: CopiedStore) -> Result<Self, OpenError> {
         // redb is closed when it is dropped.
         let Copied { scratch, database, mark, lock } = local::copy(Layout::of(dir), KIND, |_| Ok(()))?;
-        let database = Database::open(&database, mark, options.cache_bytes).map_err(|fault| fault.on_opening(dir))?;
+        let (path, cache_bytes) = (database.as_path(), options.cache_bytes);
+        let opened = Database::open(path, mark, cache_bytes).or_else(|fault| match fault {
+            Fault::Damaged(cause) => {
+                let rescued = Database::rescue(path, mark, cache_bytes).map_err(|_| Fault::Damaged(cause.clone()))?;
+                tracing::error!(error = %cause, "the database is damaged; its records are read as they are");
+                Ok(rescued)
+            }
+            fault => Err(fault),
+        });
+        let database = opened.map_err(|fault| fault.on_opening(dir))?;
         Ok(Self::over(database, Access::ReadOnly { _copy: scratch, _lock: copied.keep(lock) }))
     }
 
