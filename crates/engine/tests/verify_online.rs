@@ -13,7 +13,7 @@ use std::thread;
 
 use claviger::store::open_store;
 use claviger::{Engine, KeyAlgorithm, NewKey, ObjectRef, OnboardMode, Options, SvmId, Table};
-use common::stores::UnwritableStore;
+use common::stores::{HoldingStore, UnwritableStore, Write};
 use common::whole::{Whole, idle};
 use common::{dir_options, name, put, verify_clean, volume};
 
@@ -99,6 +99,38 @@ fn nothing_that_changes_meanwhile_is_taken_for_damage() {
             }
         });
         verify_clean(&engine);
+    }
+}
+
+/// A page is overtaken by one rekey, and the second look at its first key by another, or by the key's deletion.
+#[test]
+fn a_key_that_is_overtaken_twice_is_looked_at_a_third_time() {
+    for is_deleted in [false, true] {
+        let store = HoldingStore::over(common::unattended());
+        let engine = common::open(&store);
+        let svm = engine.create_svm(&name("vs0")).unwrap().id();
+        for number in 1..4 {
+            engine.create_key(svm, volume(number), XTS).unwrap();
+        }
+        let rekey = || drop(engine.rekey_internal(svm).unwrap().wait().unwrap());
+        let page = store.hold_after(|call| matches!(call, Write::Scan { table: Table::Keys }));
+        let report = thread::scope(|scope| {
+            let verifying = scope.spawn(|| engine.verify(|_| ()).unwrap());
+            page.reached();
+            rekey();
+            let first = common::store_key(svm, volume(1));
+            let second_look = store.hold_before(move |call| call.gets(Table::Keys, &first));
+            page.release();
+            second_look.reached();
+            if is_deleted {
+                engine.delete_key(svm, volume(1)).unwrap();
+            }
+            rekey();
+            second_look.release();
+            verifying.join().unwrap()
+        });
+        assert!(report.is_sound(), "{report:?}");
+        assert_eq!((report.keys, report.opened), if is_deleted { (2, 2) } else { (3, 3) });
     }
 }
 

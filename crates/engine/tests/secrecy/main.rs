@@ -313,6 +313,13 @@ impl Run {
             }
         }
 
+        // An SVM whose only key is deleted has a note.
+        let engine = Engine::open_on(Arc::new(copy_of(&whole)), options()).unwrap();
+        let bare = engine.create_svm(&name("bare")).unwrap().id();
+        engine.create_key(bare, volume(1), XTS).unwrap();
+        engine.delete_key(bare, volume(1)).unwrap();
+        hear_damaged(heard, &engine, svm);
+
         let store = HoldingStore::over(Arc::new(copy_of(&whole)));
         let engine = Engine::open_on(store.clone(), options()).unwrap();
         let _trap = store.hold_before(|write| if write.replaces() { panic!("the store panics") } else { false });
@@ -326,6 +333,19 @@ fn hear_damaged(heard: &mut Heard, engine: &Engine, svm: SvmId) {
     for finding in &report.findings {
         heard.display(finding);
         heard.display(&finding.problem);
+        let subject = finding.record.subject();
+        heard.display(&subject);
+        heard.debug(&subject);
+    }
+    for unchecked in &report.unchecked {
+        heard.display(unchecked);
+        heard.debug(unchecked);
+        heard.display(&unchecked.why);
+        heard.debug(&unchecked.why);
+    }
+    for note in &report.notes {
+        heard.display(note);
+        heard.debug(note);
     }
     heard.debug(&report);
     let hear_key = |heard: &mut Heard, error: &claviger::KeyError| {
