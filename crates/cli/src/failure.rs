@@ -138,6 +138,11 @@ impl Failure {
                 OpenEngineError::RolledBack { .. } | OpenEngineError::NotAnchored | OpenEngineError::Anchor { .. },
             )
             | Self::Records(RecordError::EpochLost) => ACCEPT_ADVICE.into(),
+            Self::Open(OpenEngineError::Store(StoreOpenError::Damaged { .. })) => {
+                "keep the directory as it is; run `claviger verify`, and save what can be read with `claviger store copy`; \
+                 else restore a backup"
+                    .into()
+            }
             Self::Open(error) => by_blame(error),
             Self::Store(StoreOpenError::Missing { .. }) => {
                 "name the directory of a copied hierarchy, which has the directory `store` in it".into()

@@ -118,3 +118,34 @@ fn a_lost_sealing_key_is_damage_and_an_exposed_one_is_refused() {
     std::fs::remove_file(&sealing_key).unwrap();
     assert!(place.refused("show", 6).contains("sealing.key"));
 }
+
+/// One changed bit in the file of a redb store: nothing is written to that any more, and everything else is saved.
+#[test]
+fn what_a_damaged_file_still_holds_is_named_and_saved() {
+    let place = Place::empty();
+    place.done("init --store redb");
+    place.done("keystore create onboard --passphrase-file p");
+    place.done("svm create vs0");
+    place.done("key create --svm vs0 --count 50");
+    let file = place.dir().join("store/redb/db");
+    let mut bytes = std::fs::read(&file).unwrap();
+    let blob = bytes.windows(4).rposition(|at| at == b"CLVG").unwrap();
+    bytes[blob + 100] ^= 1;
+    std::fs::write(&file, &bytes).unwrap();
+
+    let said = place.refused("svm list", 6);
+    assert!(said.contains("claviger store copy"), "{said}");
+    let output = place.claviger("verify").output().unwrap();
+    assert_eq!(output.status.code(), Some(6));
+    assert!(stdout(&output).contains("49 of 50 keys opened"), "{}", stdout(&output));
+    assert_eq!(std::fs::read(&file).unwrap(), bytes);
+
+    let copied = crate::support::claviger("store copy --store redb --from h --to saved")
+        .current_dir(place.path(""))
+        .output()
+        .unwrap();
+    assert_eq!(copied.status.code(), Some(6), "{}", stderr(&copied));
+    let list = crate::support::claviger("key list --svm vs0 --dir saved").current_dir(place.path("")).output().unwrap();
+    assert_eq!(list.status.code(), Some(0), "{}", stderr(&list));
+    assert_eq!(stdout(&list).lines().filter(|line| line.contains("volume")).count(), 50);
+}
