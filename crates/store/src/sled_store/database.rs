@@ -165,7 +165,7 @@ impl Database {
         self.log.sync_data()?;
         self.synced.store(written, Ordering::Release);
         match &self.mark {
-            Some(mark) if written - mark.position() > MARK_INTERVAL => Ok(mark.set(written)?),
+            Some(mark) if written - mark.position() > MARK_INTERVAL => Ok(note(mark, written)?),
             _ => Ok(()),
         }
     }
@@ -195,7 +195,7 @@ impl Records for &Database {
 impl Drop for Database {
     fn drop(&mut self) {
         if let Some(mark) = &self.mark
-            && let Err(error) = mark.set(self.end())
+            && let Err(error) = note(mark, self.end())
         {
             tracing::warn!(%error, "how far the store's log is durable could not be noted; it is noted the next time");
         }
@@ -207,6 +207,18 @@ impl Database {
     /// Has the file of this handle synced instead of the log.
     pub(super) fn sync_instead(&mut self, file: File) {
         self.log = file;
+    }
+}
+
+/// Moves the mark to a position up to which the log is durable, and which sled finds again.
+///
+/// A segment that is full ends in padding, and the position is then the segment's last byte. Where the process dies before
+/// the next segment begins, sled recovers the log to its last record, before the padding: a mark behind that would
+/// refuse a log that has lost nothing. So it waits for the next segment.
+fn note(mark: &Mark, position: i64) -> io::Result<()> {
+    match (position + 1) % i64::from(SEGMENT_BYTES) {
+        0 => Ok(()),
+        _ => mark.set(position),
     }
 }
 
@@ -255,6 +267,7 @@ impl Drop for Attendant {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::MetadataExt as _;
 
     use super::*;
@@ -299,6 +312,30 @@ mod tests {
         assert!(far_ahead);
         database.sync().unwrap();
         assert!(!database.runs_ahead());
+    }
+
+    /// Where a process dies when a segment is full and the next one has not begun, sled recovers less than it has written.
+    #[test]
+    fn the_mark_is_never_where_a_log_that_lost_nothing_may_not_reach() {
+        let dir = tempfile::tempdir().unwrap();
+        let [place, left] = ["sled", "left"].map(|name| dir.path().join(name));
+        let database = Database::open(&place, 0).unwrap();
+        let full = i64::from(SEGMENT_BYTES) - 1;
+        (0..).take_while(|number| position(&database.db) < full && *number < 100_000).for_each(|n| put(&database, n));
+        database.sync().unwrap();
+        fs::create_dir(&left).unwrap();
+        fs::copy(place.join("conf"), left.join("conf")).unwrap();
+        let first_segment = fs::read(place.join(LOG)).unwrap()[..SEGMENT_BYTES as usize].to_vec();
+        fs::write(left.join(LOG), first_segment).unwrap();
+        let recovered = Database::open(&left, 0).unwrap().end();
+        assert!(recovered < full, "{recovered} of {full}");
+
+        let path = dir.path().join("mark");
+        Mark::create(&path, 0).unwrap();
+        let mark = Mark::open(&path).unwrap();
+        note(&mark, recovered).unwrap();
+        note(&mark, full).unwrap();
+        assert_eq!(mark.position(), recovered);
     }
 
     #[test]

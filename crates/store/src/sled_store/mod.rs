@@ -57,9 +57,10 @@ const MAX_TURN: usize = 64;
 /// sled protects what it writes with CRC-32. Damage in the part of its log that is older than the last opening is noticed
 /// when it is read. In the newer part sled takes damage for a write that a crash cut short, and goes on without what
 /// follows, so that older versions of these records, or none, would be read. Therefore `mark` says how far the log is
-/// durable, to a MiB while the store is open and exactly once it is closed, and a log that sled recovers to less than
-/// that is refused. What remains unnoticed is damage to the newer part, with more than two segments (8 MiB) of log behind
-/// it, before it was read again. In no case are other bytes read than were once written under the key.
+/// durable, to a MiB while the store is open and exactly once it is closed (but for a log that ends with a full segment),
+/// and a log that sled recovers to less than that is refused. What remains unnoticed is damage to the newer part, with more
+/// than two segments (8 MiB) of log behind it, before it was read again. In no case are other bytes read than were once
+/// written under the key.
 ///
 /// # Space and memory
 ///
