@@ -65,7 +65,8 @@ impl KeeperFaults {
     }
 
     fn told(&self, kept: &KeptKek, place: KekPlace) {
-        self.account().insert(kept.bytes.clone(), Holding { place, discarded: false });
+        // A KEK that was fetched by one thread while another had it discarded is not held again.
+        self.account().entry(kept.bytes.clone()).or_insert(Holding { place, discarded: false });
     }
 
     fn account(&self) -> MutexGuard<'_, Account> {
