@@ -27,7 +27,7 @@ fn main() -> Result<()> {
     let create = Case::each("claviger", || Ok(engine.create_key(*svm, new_volume(), KeyAlgorithm::XtsAes256)?));
     let commit = Case::each("store commit", || {
         let key = record_of(*svm, new_volume());
-        let batch = Batch::new().expect(Table::Keys, key.clone(), Expect::Absent).put(Table::Keys, key, value.clone());
+        let batch = Batch::new().require(Table::Keys, key.clone(), Expect::Absent).put(Table::Keys, key, value.clone());
         Ok(bare.commit(batch)?)
     });
     report.compare("create/sled", create, vec![(commit, AIM)])?;

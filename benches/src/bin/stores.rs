@@ -93,7 +93,8 @@ fn commits(dir: &Path) -> Result<Vec<Measure>> {
 fn commit_some(store: &dyn Store, first: u64, count: u64) -> Result<()> {
     for number in first..first + count {
         let key = number.to_be_bytes();
-        let batch = Batch::new().expect(Table::Keks, *b"kek", Expect::Absent).expect(Table::Keys, key, Expect::Absent);
+        let batch =
+            Batch::new().require(Table::Keks, *b"kek", Expect::Absent).require(Table::Keys, key, Expect::Absent);
         store.commit(batch.put(Table::Keys, key, [7; 156]))?;
     }
     Ok(())

@@ -254,7 +254,7 @@ impl Core {
     /// Adds to `batch` the record whose presence says that the hierarchy is complete, and its first epoch.
     fn put_node(&self, batch: Batch, node: &NodeRecord, epoch: &Read<EpochRecord>) -> Result<Batch, RecordError> {
         let raw = self.records.seal(node)?;
-        Ok(batch.expect(Table::Node, node.key(), Expect::Absent).put(Table::Node, node.key(), raw).put(
+        Ok(batch.require(Table::Node, node.key(), Expect::Absent).put(Table::Node, node.key(), raw).put(
             Table::Node,
             epoch.body.key(),
             epoch.raw.clone(),

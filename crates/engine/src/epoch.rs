@@ -199,7 +199,7 @@ impl Core {
             self.epoch.raise_anchor(old.body.hierarchy)?;
             let body = EpochRecord { epoch: old.body.epoch.saturating_add(1), ..old.body.clone() };
             let raw = self.records.seal(&body)?;
-            let with_epoch = batch.clone().expect(EpochRecord::TABLE, body.key(), old.unchanged()).put(
+            let with_epoch = batch.clone().require(EpochRecord::TABLE, body.key(), old.unchanged()).put(
                 EpochRecord::TABLE,
                 body.key(),
                 raw.clone(),
@@ -268,7 +268,7 @@ impl Core {
         };
         let body = EpochRecord { version: V1, hierarchy, epoch: self.epoch.after_all(hierarchy, store) };
         let raw = self.records.seal(&body)?;
-        let batch = Batch::new().expect(EpochRecord::TABLE, body.key(), expect).put(
+        let batch = Batch::new().require(EpochRecord::TABLE, body.key(), expect).put(
             EpochRecord::TABLE,
             body.key(),
             raw.clone(),

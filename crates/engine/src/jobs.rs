@@ -397,7 +397,7 @@ impl Core {
                 continue;
             }
             let key = record.body.key();
-            let batch = Batch::new().expect(Table::Jobs, key.clone(), record.unchanged()).delete(Table::Jobs, key);
+            let batch = Batch::new().require(Table::Jobs, key.clone(), record.unchanged()).delete(Table::Jobs, key);
             match self.records.store().commit(batch) {
                 Ok(()) | Err(StoreError::Conflict { .. }) => {}
                 Err(error) => return Err(error.into()),
@@ -415,7 +415,7 @@ impl Core {
     ) -> Result<(Batch, Read<JobRecord>), RecordError> {
         let raw = self.records.seal(&body)?;
         let expect = old.map_or(Expect::Absent, Read::unchanged);
-        let batch = batch.expect(Table::Jobs, body.key(), expect).put(Table::Jobs, body.key(), raw.clone());
+        let batch = batch.require(Table::Jobs, body.key(), expect).put(Table::Jobs, body.key(), raw.clone());
         Ok((batch, Read { body, raw }))
     }
 }

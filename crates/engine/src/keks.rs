@@ -152,7 +152,7 @@ impl Core {
     ) -> Result<Read<KekList>, RecordError> {
         let raw = self.records.seal(&record)?;
         let key = record.key();
-        let batch = batch.expect(Table::Keks, key.clone(), old.unchanged()).put(Table::Keks, key, raw.clone());
+        let batch = batch.require(Table::Keks, key.clone(), old.unchanged()).put(Table::Keks, key, raw.clone());
         let _changing = svm.changing();
         self.commit(batch)?;
         let list = Read { body: record, raw };
@@ -218,8 +218,8 @@ impl Core {
         let list = KekList { version: V1, svm: svm.id.uuid(), current, retiring: None, operation: None };
         let raw = self.records.seal(&list)?;
         let batch = Batch::new()
-            .expect(Table::Svms, record.body.key(), record.unchanged())
-            .expect(Table::Keks, list.key(), Expect::Absent)
+            .require(Table::Svms, record.body.key(), record.unchanged())
+            .require(Table::Keks, list.key(), Expect::Absent)
             .put(Table::Keks, list.key(), raw.clone())
             .put(Table::Keks, reservation.body.key(), reservation.raw.clone());
 
@@ -307,7 +307,7 @@ impl Core {
             }
         };
         let raw = self.records.seal(&body)?;
-        let batch = Batch::new().expect(Table::Keks, body.key(), expect).put(Table::Keks, body.key(), raw.clone());
+        let batch = Batch::new().require(Table::Keks, body.key(), expect).put(Table::Keks, body.key(), raw.clone());
         match self.commit(batch) {
             Ok(()) => {}
             // Nobody else writes it: a rekey has dropped the KEK.

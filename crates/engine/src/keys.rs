@@ -118,7 +118,7 @@ impl Engine {
             let mut blob = Vec::new();
             let mut nonces = self.core.nonces(svm, &keks.current, 1)?;
             burned(|burning| seal(burning, &keks.current, &plain, &place, &mut nonces, &mut blob))?;
-            let batch = Batch::new().expect(Table::Keys, key, Expect::Absent).put(Table::Keys, key, blob);
+            let batch = Batch::new().require(Table::Keys, key, Expect::Absent).put(Table::Keys, key, blob);
             match self.core.commit_under(keks, batch)? {
                 Committed::Done => Ok(()),
                 Committed::RecordChanged => Err(KeyError::Exists { object }),
@@ -204,7 +204,7 @@ impl Engine {
         self.core.raise_once()?;
         loop {
             let raw = self.core.read_key(&key, object)?;
-            let batch = Batch::new().expect(Table::Keys, key, Expect::Exactly(raw)).delete(Table::Keys, key);
+            let batch = Batch::new().require(Table::Keys, key, Expect::Exactly(raw)).delete(Table::Keys, key);
             match self.core.records.store().commit(batch) {
                 Ok(()) => return Ok(()),
                 // A rekey or a rotation has replaced it in between.
@@ -250,7 +250,7 @@ impl Core {
     /// Commits `batch` on the expectation that the KEKs are those that it was sealed under.
     pub(crate) fn commit_under(&self, keks: &OpenKeks, batch: Batch) -> Result<Committed, KeyError> {
         let guard = guard(keks);
-        match self.records.store().commit(batch.expect(guard.table, guard.key, guard.expect)) {
+        match self.records.store().commit(batch.require(guard.table, guard.key, guard.expect)) {
             Ok(()) => Ok(Committed::Done),
             Err(StoreError::Conflict { table: Table::Keks, .. }) => {
                 Err(KeyError::KeksChanged { svm: keks.list.body.svm.into() })

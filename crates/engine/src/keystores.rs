@@ -256,7 +256,7 @@ impl Core {
 
     /// Makes a new keystore durable and publishes it.
     fn add_keystore(&self, record: KeystoreRecord, ckek: Key256) -> Result<(), KeystoreError> {
-        let absent = Batch::new().expect(Table::Keystores, record.key(), Expect::Absent);
+        let absent = Batch::new().require(Table::Keystores, record.key(), Expect::Absent);
         self.put_keystore(absent, record, ckek)
     }
 
@@ -294,7 +294,7 @@ impl Core {
     ) -> Result<(Batch, Read<KeystoreRecord>), RecordError> {
         let body = KeystoreRecord { onboard, ..old.body.clone() };
         let raw = self.records.seal(&body)?;
-        let batch = Batch::new().expect(Table::Keystores, body.key(), old.unchanged()).put(
+        let batch = Batch::new().require(Table::Keystores, body.key(), old.unchanged()).put(
             Table::Keystores,
             body.key(),
             raw.clone(),

@@ -241,7 +241,7 @@ impl Rekey<'_> {
 
         let step = RekeyStep::Rewrap { cursor: Vec::new() };
         let (batch, record) = self.next(Batch::new(), step, self.record.body.done)?;
-        let batch = batch.expect(Table::Keks, reservation.body.key(), Expect::Absent).put(
+        let batch = batch.require(Table::Keks, reservation.body.key(), Expect::Absent).put(
             Table::Keks,
             reservation.body.key(),
             reservation.raw.clone(),

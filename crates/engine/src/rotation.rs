@@ -34,7 +34,7 @@ impl Engine {
                 let mut value = raw.clone();
                 let mut nonces = self.core.nonces(svm, &keks.current, 1)?;
                 burned(|burning| seal(burning, &keks.current, &plain, &place, &mut nonces, &mut value))?;
-                let batch = Batch::new().expect(Table::Keys, key, Expect::Exactly(raw)).put(Table::Keys, key, value);
+                let batch = Batch::new().require(Table::Keys, key, Expect::Exactly(raw)).put(Table::Keys, key, value);
                 match self.core.commit_under(keks, batch)? {
                     Committed::Done => {
                         return Ok(OpenKey::Rotating { old, new: Key::new(place.version, plain) });
@@ -66,7 +66,7 @@ impl Engine {
                 self.core.raise_once()?;
                 let kept = new.as_bytes().to_vec();
                 let batch =
-                    Batch::new().expect(Table::Keys, key, Expect::Exactly(raw.clone())).put(Table::Keys, key, kept);
+                    Batch::new().require(Table::Keys, key, Expect::Exactly(raw.clone())).put(Table::Keys, key, kept);
                 match self.core.commit_under(keks, batch)? {
                     Committed::Done => return Ok(opened),
                     Committed::RecordChanged => {}

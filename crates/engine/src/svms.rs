@@ -177,8 +177,8 @@ impl Engine {
         let taken = NameRecord { version: V1, name: name.clone(), svm: svm.uuid() };
         let raw = records.seal(&record)?;
         let batch = Batch::new()
-            .expect(Table::Svms, taken.key(), Expect::Absent)
-            .expect(Table::Svms, record.key(), old.unchanged())
+            .require(Table::Svms, taken.key(), Expect::Absent)
+            .require(Table::Svms, record.key(), old.unchanged())
             .put(Table::Svms, taken.key(), records.seal(&taken)?)
             .put(Table::Svms, record.key(), raw.clone())
             .delete(Table::Svms, NameRecord::key_of(&old.body.name));
@@ -215,8 +215,8 @@ impl crate::engine::Core {
         let taken = NameRecord { version: V1, name: name.clone(), svm: svm.uuid() };
         let raw = self.records.seal(&record)?;
         let batch = batch
-            .expect(Table::Svms, taken.key(), Expect::Absent)
-            .expect(Table::Svms, record.key(), Expect::Absent)
+            .require(Table::Svms, taken.key(), Expect::Absent)
+            .require(Table::Svms, record.key(), Expect::Absent)
             .put(Table::Svms, taken.key(), self.records.seal(&taken)?)
             .put(Table::Svms, record.key(), raw.clone());
         self.commit(batch).map_err(|error| name_taken(error, name, &taken))?;
@@ -232,7 +232,7 @@ impl crate::engine::Core {
         let svm = live.id;
         let delete = |record: &Read<SvmRecord>| {
             Batch::new()
-                .expect(Table::Svms, record.body.key(), record.unchanged())
+                .require(Table::Svms, record.body.key(), record.unchanged())
                 .delete(Table::Svms, record.body.key())
                 .delete(Table::Svms, NameRecord::key_of(&record.body.name))
         };
@@ -244,7 +244,7 @@ impl crate::engine::Core {
                 return Err(SvmError::HasKeys { svm });
             }
             // No KEK, so no key; and the first one of an SVM expects the SVM's record unchanged.
-            let batch = delete(record).expect(Table::Keks, KekList::key_of(svm), Expect::Absent);
+            let batch = delete(record).require(Table::Keks, KekList::key_of(svm), Expect::Absent);
             self.commit(batch).map_err(|error| busy(error, svm))?;
             self.live.remove(svm);
             return Ok(());
@@ -271,7 +271,7 @@ impl crate::engine::Core {
         let mut record = record.clone();
         loop {
             let mut batch = delete(&record)
-                .expect(Table::Keks, announced.body.key(), announced.unchanged())
+                .require(Table::Keks, announced.body.key(), announced.unchanged())
                 .delete(Table::Keks, announced.body.key());
             for entry in announced.body.entries() {
                 batch = batch.delete(Table::Keks, SealRecord::key_of(svm, entry.kek_version));

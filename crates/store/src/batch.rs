@@ -18,7 +18,7 @@ pub const MAX_RECORD_BYTES: usize = 32 * 1024;
 /// # use claviger_store::{Batch, Expect, Table};
 /// let read = b"what was read".to_vec();
 /// Batch::new()
-///     .expect(Table::Svms, *b"vs0", Expect::Exactly(read))
+///     .require(Table::Svms, *b"vs0", Expect::Exactly(read))
 ///     .put(Table::Svms, *b"vs0", *b"what it becomes")
 ///     .delete(Table::Jobs, *b"17");
 /// ```
@@ -80,7 +80,7 @@ impl Batch {
     }
 
     /// Adds a condition on the state before the batch. It need not be about a record that the batch changes.
-    pub fn expect(mut self, table: Table, key: impl Into<Vec<u8>>, expect: Expect) -> Self {
+    pub fn require(mut self, table: Table, key: impl Into<Vec<u8>>, expect: Expect) -> Self {
         self.expectations.push(Expectation { table, key: key.into(), expect });
         self
     }

@@ -13,7 +13,7 @@
 //!
 //! # fn main() -> Result<(), StoreError> {
 //! let store = MemoryStore::default();
-//! let create = || Batch::new().expect(Table::Svms, *b"vs0", Expect::Absent).put(Table::Svms, *b"vs0", *b"one");
+//! let create = || Batch::new().require(Table::Svms, *b"vs0", Expect::Absent).put(Table::Svms, *b"vs0", *b"one");
 //! store.commit(create())?;
 //! assert!(matches!(store.commit(create()), Err(StoreError::Conflict { .. })));
 //! assert_eq!(store.get(Table::Svms, b"vs0")?.as_deref(), Some(&b"one"[..]));

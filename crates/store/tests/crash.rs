@@ -66,7 +66,7 @@ fn write_without_end(store: &dyn Store) {
                 created = created.put(LARGE, large(writer, next), value(next, MAX_RECORD_BYTES));
             }
             store.commit(if next.is_multiple_of(2) { created } else { created.delete(Table::Node, *b"-") })?;
-            store.commit(Batch::new().delete(Table::Jobs, [writer]).expect(
+            store.commit(Batch::new().delete(Table::Jobs, [writer]).require(
                 Table::Jobs,
                 [writer],
                 Expect::Exactly(vec![]),

@@ -24,7 +24,7 @@ fn below_the_reserve_only_deletes_are_taken(kind: StoreKind) {
     for refused in [
         store.commit(Batch::new().put(Table::Svms, *b"vs1", *b"")),
         store.commit(Batch::new().delete(Table::Svms, *b"vs0").put(Table::Svms, *b"vs1", *b"")),
-        store.commit(Batch::new().put(Table::Svms, *b"vs1", *b"").expect(Table::Svms, *b"vs0", Expect::Absent)),
+        store.commit(Batch::new().put(Table::Svms, *b"vs1", *b"").require(Table::Svms, *b"vs0", Expect::Absent)),
         store.replace_each(Table::Svms, &[replacement], &[]).map(drop),
     ] {
         assert!(matches!(refused, Err(StoreError::DiskFull { reserve: u64::MAX, free: 1.. })), "{refused:?}");
@@ -32,7 +32,7 @@ fn below_the_reserve_only_deletes_are_taken(kind: StoreKind) {
     assert_whole(&*store);
     assert_eq!(store.scan(Table::Svms, b"", None, 9).unwrap().len(), 1);
     store.commit(Batch::new().delete(Table::Svms, *b"vs1").delete(Table::Svms, *b"vs2")).unwrap();
-    store.commit(Batch::new().delete(Table::Svms, *b"vs0").expect(Table::Svms, *b"vs1", Expect::Absent)).unwrap();
+    store.commit(Batch::new().delete(Table::Svms, *b"vs0").require(Table::Svms, *b"vs1", Expect::Absent)).unwrap();
     assert_eq!(store.get(Table::Svms, b"vs0").unwrap(), None);
 }
 

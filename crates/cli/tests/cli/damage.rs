@@ -12,7 +12,7 @@ fn damage(place: &Place, table: Table) -> String {
     let entry = store.scan(table, &[], None, 1).unwrap().remove(0);
     let mut value = entry.value.clone();
     *value.last_mut().unwrap() ^= 1;
-    let batch = Batch::new().expect(table, entry.key.clone(), Expect::Exactly(entry.value));
+    let batch = Batch::new().require(table, entry.key.clone(), Expect::Exactly(entry.value));
     store.commit(batch.put(table, entry.key.clone(), value)).unwrap();
     entry.key.iter().map(|byte| format!("{byte:02x}")).collect()
 }

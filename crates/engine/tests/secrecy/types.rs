@@ -201,7 +201,7 @@ pub(crate) fn print_made_of(heard: &mut Heard, arena: &Arena, key: &[u8; 64], pa
     heard.debug(&derived.check);
 
     let store = MemoryStore::default();
-    let batch = Batch::new().expect(Table::Keys, *b"k", Expect::Absent).put(Table::Keys, *b"k", bytes.clone());
+    let batch = Batch::new().require(Table::Keys, *b"k", Expect::Absent).put(Table::Keys, *b"k", bytes.clone());
     heard.debug(&batch);
     let operations = batch.clone().into_operations().unwrap();
     heard.debug(&operations.changes[0]);

@@ -43,7 +43,7 @@ pub(super) fn keys_and_values_may_be_empty_and_as_large_as_allowed(store: &dyn S
     assert_eq!(store.get(TABLE, b"").unwrap().unwrap(), b"");
     assert!(all(store, TABLE) == expected);
     for (key, _) in expected.drain(1..).step_by(2) {
-        store.commit(Batch::new().expect(TABLE, *b"", exactly(b"")).delete(TABLE, key)).unwrap();
+        store.commit(Batch::new().require(TABLE, *b"", exactly(b"")).delete(TABLE, key)).unwrap();
     }
     assert_eq!(all(store, TABLE).len(), 33);
 }
@@ -55,7 +55,7 @@ pub(super) fn larger_keys_and_values_are_refused(store: &dyn Store) {
     for batch in [
         before.clone().put(TABLE, long_key.clone(), *b""),
         before.clone().delete(TABLE, long_key.clone()),
-        before.clone().expect(TABLE, long_key, Expect::Absent),
+        before.clone().require(TABLE, long_key, Expect::Absent),
     ] {
         let refused = store.commit(batch);
         assert!(matches!(refused, Err(StoreError::KeyTooLong { table: TABLE, bytes: 256 })), "{refused:?}");
@@ -76,40 +76,39 @@ pub(super) fn a_conflict_changes_nothing(store: &dyn Store) {
         (b"not there", exactly(b"1")),
         (b"not there", exactly(b"")),
     ] {
-        let named = conflict(store.commit(changes().expect(TABLE, key, unmet.clone())));
+        let named = conflict(store.commit(changes().require(TABLE, key, unmet.clone())));
         assert_eq!(named, (TABLE, key.to_vec()), "{unmet:?}");
         // The same where a single record is changed, which a store may treat in its own way.
-        let single = Batch::new().put(TABLE, key, *b"3").expect(TABLE, key, unmet.clone());
+        let single = Batch::new().put(TABLE, key, *b"3").require(TABLE, key, unmet.clone());
         assert_eq!(conflict(store.commit(single)), (TABLE, key.to_vec()), "{unmet:?}");
-        let single = Batch::new().delete(TABLE, *b"there").expect(TABLE, key, unmet);
+        let single = Batch::new().delete(TABLE, *b"there").require(TABLE, key, unmet);
         assert_eq!(conflict(store.commit(single)), (TABLE, key.to_vec()));
         assert_eq!(all(store, TABLE), [(b"there".to_vec(), b"1".to_vec())]);
     }
     // The key is there, in another table.
-    assert_eq!(conflict(store.commit(changes().expect(Table::Keks, *b"there", exactly(b"1")))).0, Table::Keks);
+    assert_eq!(conflict(store.commit(changes().require(Table::Keks, *b"there", exactly(b"1")))).0, Table::Keks);
 }
 
 pub(super) fn a_conflict_names_the_first_unmet_expectation(store: &dyn Store) {
     put(store, TABLE, b"key", b"1");
-    let batch = Batch::new().expect(TABLE, *b"key", exactly(b"1")).expect(Table::Jobs, *b"first", exactly(b"")).expect(
-        TABLE,
-        *b"key",
-        Expect::Absent,
-    );
+    let batch = Batch::new()
+        .require(TABLE, *b"key", exactly(b"1"))
+        .require(Table::Jobs, *b"first", exactly(b""))
+        .require(TABLE, *b"key", Expect::Absent);
     assert_eq!(conflict(store.commit(batch)), (Table::Jobs, b"first".to_vec()));
 }
 
 pub(super) fn expectations_see_the_state_before_the_batch(store: &dyn Store) {
     let create = || {
-        let batch = Batch::new().put(TABLE, *b"a", *b"1").expect(TABLE, *b"a", Expect::Absent);
-        batch.put(TABLE, *b"b", *b"1").expect(TABLE, *b"b", Expect::Absent)
+        let batch = Batch::new().put(TABLE, *b"a", *b"1").require(TABLE, *b"a", Expect::Absent);
+        batch.put(TABLE, *b"b", *b"1").require(TABLE, *b"b", Expect::Absent)
     };
     store.commit(create()).unwrap();
     assert_eq!(conflict(store.commit(create())), (TABLE, b"a".to_vec()));
     let swap = Batch::new()
         .delete(TABLE, *b"a")
-        .expect(TABLE, *b"a", exactly(b"1"))
-        .expect(TABLE, *b"b", exactly(b"1"))
+        .require(TABLE, *b"a", exactly(b"1"))
+        .require(TABLE, *b"b", exactly(b"1"))
         .put(TABLE, *b"b", *b"2");
     store.commit(swap.clone()).unwrap();
     assert_eq!(conflict(store.commit(swap)), (TABLE, b"a".to_vec()));
@@ -118,8 +117,8 @@ pub(super) fn expectations_see_the_state_before_the_batch(store: &dyn Store) {
 
 pub(super) fn a_batch_may_only_expect_or_be_empty(store: &dyn Store) {
     store.commit(Batch::new()).unwrap();
-    store.commit(Batch::new().expect(TABLE, *b"a", Expect::Absent)).unwrap();
-    assert_eq!(conflict(store.commit(Batch::new().expect(TABLE, *b"a", exactly(b"")))), (TABLE, b"a".to_vec()));
+    store.commit(Batch::new().require(TABLE, *b"a", Expect::Absent)).unwrap();
+    assert_eq!(conflict(store.commit(Batch::new().require(TABLE, *b"a", exactly(b"")))), (TABLE, b"a".to_vec()));
     assert_eq!(all(store, TABLE), []);
 }
 
@@ -133,7 +132,7 @@ pub(super) fn a_batch_has_at_most_128_operations(store: &dyn Store) {
             batch = batch.delete(Table::Jobs, [number]);
         }
         for number in 0..expectations {
-            batch = batch.expect(Table::Keks, [number], Expect::Absent);
+            batch = batch.require(Table::Keks, [number], Expect::Absent);
         }
         batch
     };

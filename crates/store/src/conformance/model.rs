@@ -61,7 +61,7 @@ fn commit(store: &dyn Store, model: &mut Model, numbers: &mut Numbers) {
             if conflict.is_none() && !expect.holds(model.get(&key).map(Vec::as_slice)) {
                 conflict = Some(key.clone());
             }
-            batch = batch.expect(TABLE, key.clone(), expect);
+            batch = batch.require(TABLE, key.clone(), expect);
         }
         if keys.contains(&key) {
             continue;

@@ -23,7 +23,7 @@ pub fn run_persistent(open: &dyn Fn(&Path) -> Box<dyn Store>) {
         };
         let outcomes = store.replace_each(Table::Keys, &(0..500).map(replace).collect::<Vec<_>>(), &[]).unwrap();
         assert!(outcomes.iter().all(|outcome| *outcome == Outcome::Replaced));
-        let conflict = Batch::new().put(Table::Svms, *b"never", []).expect(Table::Svms, [round], Expect::Absent);
+        let conflict = Batch::new().put(Table::Svms, *b"never", []).require(Table::Svms, [round], Expect::Absent);
         store.commit(conflict).unwrap_err();
         put(&*store, Table::Jobs, b"job", &[]);
         drop(store);

@@ -35,7 +35,7 @@ fn increment(store: &dyn Store, swaps: &[Swap]) {
 }
 
 fn by_commit(store: &dyn Store, read: &[u8], next: u64) -> bool {
-    let batch = Batch::new().expect(Table::Jobs, *b"count", exactly(read));
+    let batch = Batch::new().require(Table::Jobs, *b"count", exactly(read));
     match store.commit(batch.put(Table::Jobs, *b"count", next.to_be_bytes())) {
         Ok(()) => true,
         Err(StoreError::Conflict { .. }) => false,
@@ -68,7 +68,7 @@ pub(super) fn one_of_many_creates_a_record(store: &dyn Store) {
     for round in 0..20_u8 {
         let create = || {
             let batch =
-                Batch::new().expect(Table::Keks, *b"kek", exactly(b"")).expect(Table::Keys, [round], Expect::Absent);
+                Batch::new().require(Table::Keks, *b"kek", exactly(b"")).require(Table::Keys, [round], Expect::Absent);
             start.wait();
             store.commit(batch.put(Table::Keys, [round], *b"made")).is_ok()
         };

@@ -358,7 +358,7 @@ mod tests {
         type Write<'a> = &'a dyn Fn(&RedbStore) -> Result<(), StoreError>;
         let writes: [Write<'_>; 4] = [
             &|store| store.commit(put()),
-            &|store| store.commit(put().expect(TABLE, *b"a", Expect::Absent)),
+            &|store| store.commit(put().require(TABLE, *b"a", Expect::Absent)),
             &|store| store.commit(Batch::new().delete(TABLE, *b"before")),
             &|store| store.replace_each(TABLE, std::slice::from_ref(&replacement), &[]).map(drop),
         ];
@@ -374,7 +374,7 @@ mod tests {
     #[test]
     fn a_conflict_is_no_failure() {
         for (store, _dir) in stores_that_cannot_write() {
-            let conflict = Batch::new().put(TABLE, *b"a", *b"").expect(TABLE, *b"before", Expect::Absent);
+            let conflict = Batch::new().put(TABLE, *b"a", *b"").require(TABLE, *b"before", Expect::Absent);
             assert!(matches!(store.commit(conflict), Err(StoreError::Conflict { .. })));
             assert_eq!(store.get(TABLE, b"before").unwrap().unwrap(), b"");
         }
