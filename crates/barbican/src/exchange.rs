@@ -1,0 +1,193 @@
+//! One request and its answer, with limits, tried again where that can help.
+
+use std::error::Error as StdError;
+use std::sync::Arc;
+use std::time::Duration;
+
+use backon::{BackoffBuilder as _, ExponentialBuilder};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, RETRY_AFTER, USER_AGENT};
+use hyper::{Method, Request, Response, StatusCode, Uri};
+use zeroize::Zeroizing;
+
+use crate::deadline::Deadline;
+use crate::error::{BarbicanError, Misbehaviour, Service, Stage, Unanswered};
+use crate::session::Token;
+use crate::tls;
+use crate::transport::Way;
+use crate::url::Origin;
+
+/// How often a request is tried again.
+const MORE_TRIES: usize = 5;
+
+/// The wait before the second try; each further one is twice as long, and up to as much again is added by chance.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+
+/// The longest wait that a `Retry-After` is granted.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// A request that may be made any number of times.
+pub(crate) struct Ask<'a> {
+    pub(crate) service: Service,
+    pub(crate) origin: &'a Origin,
+    pub(crate) target: &'a Uri,
+    pub(crate) accept: &'static str,
+    pub(crate) token: Option<&'a Token>,
+    /// JSON; makes it a POST.
+    pub(crate) body: Option<Zeroizing<Vec<u8>>>,
+    /// The longest body of an answer, in bytes.
+    pub(crate) limit: usize,
+}
+
+/// An answer with one of the statuses that decide something.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Zeroizing<Vec<u8>>,
+    /// The version of TLS.
+    pub(crate) tls: &'static str,
+}
+
+/// Whether to try again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tries {
+    /// Show what is there.
+    One,
+    /// Where it can help.
+    Several,
+}
+
+impl Ask<'_> {
+    /// Asks until there is an answer that decides something, or no use in asking again.
+    pub(crate) async fn answer(&self, way: &Way, tries: Tries, deadline: Deadline) -> Result<Answer, BarbicanError> {
+        let more = if tries == Tries::Several { MORE_TRIES } else { 0 };
+        let mut waits = ExponentialBuilder::new().with_min_delay(FIRST_WAIT).with_max_times(more).with_jitter().build();
+        loop {
+            let met = self.once(way, deadline).await;
+            let (failure, asked) = match met {
+                Ok(answer) => match unavailable(&answer) {
+                    None => return Ok(answer),
+                    Some(wait) => (self.unreachable(Unanswered::Status(answer.status.as_u16())), wait),
+                },
+                Err(error) if helps_again(&error) => (error, Wait::AsUsual),
+                Err(error) => return Err(error),
+            };
+            let wait = match (waits.next(), asked) {
+                (None, _) | (_, Wait::TooLong) => return Err(failure),
+                (Some(wait), Wait::AsUsual) => wait,
+                (Some(wait), Wait::AtLeast(asked)) => wait.max(asked),
+            };
+            tracing::debug!(service = %self.service, %failure, ?wait, "no answer; trying again");
+            if !deadline.allows_wait(wait).await {
+                return Err(failure);
+            }
+        }
+    }
+
+    /// Asks once, on a connection of its own.
+    async fn once(&self, way: &Way, deadline: Deadline) -> Result<Answer, BarbicanError> {
+        let request = self.request()?;
+        let mut connection = way.open(self.service, self.origin, deadline).await?;
+        let at = (self.service, Stage::Waiting);
+        let answer = deadline.bound(at, connection.sender.send_request(request)).await?;
+        let answer = answer.map_err(|error| http_error(self.service, Stage::Waiting, error))?;
+        tracing::debug!(service = %self.service, target = %self.target, status = %answer.status(), "answered");
+        let (status, headers) = (answer.status(), answer.headers().clone());
+        let body = self.read(answer, deadline).await?;
+        Ok(Answer { status, headers, body, tls: connection.tls })
+    }
+
+    fn request(&self) -> Result<Request<Full<Bytes>>, BarbicanError> {
+        let body = self.body.clone().map_or_else(Bytes::new, Bytes::from_owner);
+        let mut request = Request::new(Full::new(body));
+        *request.uri_mut() = self.target.clone();
+        let headers = request.headers_mut();
+        headers.insert(HOST, self.origin.authority());
+        headers.insert(USER_AGENT, HeaderValue::from_static(concat!("claviger-barbican/", env!("CARGO_PKG_VERSION"))));
+        headers.insert(ACCEPT, HeaderValue::from_static(self.accept));
+        if let Some(token) = self.token {
+            headers.insert("x-auth-token", token.header()?);
+        }
+        if self.body.is_some() {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            *request.method_mut() = Method::POST;
+        }
+        Ok(request)
+    }
+
+    async fn read(&self, answer: Response<Incoming>, deadline: Deadline) -> Result<Zeroizing<Vec<u8>>, BarbicanError> {
+        let is_success = answer.status().is_success();
+        let mut incoming = answer.into_body();
+        // All of it at once, so that no smaller one is left behind.
+        let mut body = Zeroizing::new(Vec::with_capacity(self.limit));
+        let at = (self.service, Stage::Reading);
+        while let Some(frame) = deadline.bound(at, incoming.frame()).await? {
+            let frame = frame.map_err(|error| http_error(self.service, Stage::Reading, error))?;
+            let Ok(data) = frame.into_data() else { continue };
+            if body.len() + data.len() > self.limit {
+                // What a refusal says does not matter.
+                if !is_success {
+                    break;
+                }
+                return Err(self.misbehaving(Misbehaviour::TooLong { limit: self.limit }));
+            }
+            body.extend_from_slice(&data);
+        }
+        Ok(body)
+    }
+
+    pub(crate) fn unreachable(&self, source: Unanswered) -> BarbicanError {
+        BarbicanError::Unreachable { service: self.service, source }
+    }
+
+    pub(crate) fn misbehaving(&self, source: Misbehaviour) -> BarbicanError {
+        BarbicanError::Misbehaving { service: self.service, source }
+    }
+}
+
+/// How long to wait before the next try.
+enum Wait {
+    AsUsual,
+    AtLeast(Duration),
+    TooLong,
+}
+
+/// Whether an answer says that the service cannot serve now. Barbican's is 503 while Keystone is gone, and 500 without a
+/// word while Keystone hangs.
+fn unavailable(answer: &Answer) -> Option<Wait> {
+    match answer.status {
+        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => Some(Wait::AsUsual),
+        StatusCode::INTERNAL_SERVER_ERROR if answer.body.is_empty() => Some(Wait::AsUsual),
+        StatusCode::TOO_MANY_REQUESTS => Some(match answer.headers.get(RETRY_AFTER).map(seconds) {
+            None => Wait::AsUsual,
+            Some(Some(wait)) if wait <= LONGEST_WAIT => Wait::AtLeast(wait),
+            Some(_) => Wait::TooLong,
+        }),
+        _ => None,
+    }
+}
+
+/// The form of `Retry-After` that counts seconds (RFC 9110, section 10.2.3). A date is too long to wait for.
+fn seconds(value: &HeaderValue) -> Option<Duration> {
+    Some(Duration::from_secs(value.to_str().ok()?.parse().ok()?))
+}
+
+/// Whether it may go better the next time.
+fn helps_again(error: &BarbicanError) -> bool {
+    matches!(error, BarbicanError::Unreachable { .. }) && !error.is_out_of_time()
+}
+
+/// What a failure of HTTP means.
+pub(crate) fn http_error(service: Service, stage: Stage, error: hyper::Error) -> BarbicanError {
+    if let Some(tls) = tls::tls_error(&error) {
+        return BarbicanError::Tls { service, fault: tls::fault(tls), source: Arc::new(tls.clone()) };
+    }
+    let is_parse = error.is_parse() || error.is_parse_status();
+    let source: Arc<dyn StdError + Send + Sync> = Arc::new(error);
+    match is_parse {
+        true => BarbicanError::Misbehaving { service, source: Misbehaviour::Http(source) },
+        false => BarbicanError::Unreachable { service, source: Unanswered::Broken { stage, source } },
+    }
+}
