@@ -9,10 +9,11 @@ use claviger_secret::{Arena, burned};
 use claviger_store::{
     Batch, Entry, Expect, MemoryStore, OpenError as StoreOpenError, Outcome, Replacement, Store, StoreError, Table,
 };
-use claviger_wrap::{Key256, Passphrase, SealCount, SvmId, SystemRandom};
+use claviger_wrap::{BodyKey, Key256, Passphrase, SealCount, SvmId, SystemRandom};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::credential::{CredentialPlace, ResealError};
 use crate::engine::{Core, Engine, OpenEngineError, create_store};
 use crate::error::{Advice, Blame, Fault};
 use crate::key_error::KeyError;
@@ -21,10 +22,11 @@ use crate::keys::{PAGE, guard};
 use crate::keystores::KeystoreError;
 use crate::live::Keks;
 use crate::onboard;
+use crate::opening::open_all;
 use crate::options::{AnchorSource, KeyMemory, Options, SealingSource};
 use crate::records::{
-    Body, KekEntry, KekList, KeystoreRecord, NameRecord, NodeRecord, OnboardRecord, Operation, Read, RecordError,
-    RecordName, Scanned, SealRecord, SvmRecord, V1,
+    Body, Configuration, KeeperRecord, KekEntry, KekList, KeystoreRecord, NameRecord, NodeRecord, OnboardRecord,
+    Operation, Read, RecordError, RecordName, Scanned, SealRecord, SvmKeystores, SvmRecord, V1,
 };
 use crate::rekey::stale;
 use crate::verify::{self, Finding, Report};
@@ -45,6 +47,9 @@ pub(crate) struct Hierarchy {
     node: NodeRecord,
     svms: Vec<SvmRecord>,
     keystore: KeystoreRecord,
+    /// The SVMs' own; their credentials are sealed for this backup.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    svm_keystores: Vec<SvmKeystores>,
     keks: Vec<KekList>,
     seals: Vec<SealRecord>,
 }
@@ -54,7 +59,9 @@ impl Hierarchy {
     fn has(&self, table: Table, key: &[u8]) -> bool {
         match table {
             Table::Svms => self.svms.iter().any(|svm| svm.key() == key || NameRecord::key_of(&svm.name) == key),
-            Table::Keystores => self.keystore.key() == key,
+            Table::Keystores => {
+                self.keystore.key() == key || self.svm_keystores.iter().any(|keystores| keystores.key() == key)
+            }
             Table::Keks => self.keks.iter().any(|list| {
                 let seals = |entry: &KekEntry| SealRecord::key_of(list.svm.into(), entry.kek_version);
                 list.key() == key || list.entries().any(|entry| seals(entry) == key)
@@ -95,6 +102,7 @@ impl Engine {
             node,
             svms: bodies(core.records.scan(SvmRecord::PREFIX)?)?,
             keystore: KeystoreRecord { onboard: onboard.clone(), ..present.record.body },
+            svm_keystores: core.keystores_for_backup(keeper.ckek())?,
             keks: bodies(lists)?.into_iter().map(|list: KekList| KekList { operation: None, ..list }).collect(),
             seals: reservations.into_values().map(|seals| seals.body).collect(),
         };
@@ -134,7 +142,7 @@ impl Engine {
         passphrase: &Passphrase,
         options: Options,
     ) -> Result<Self, BackupError> {
-        let resumes = options.resume_jobs;
+        let Options { resume_jobs: resumes, fetching, .. } = options;
         let mut core = Core::empty(store, dir, options)?;
         core.check_leftovers(dir, |table, key| hierarchy.has(table, key))?;
         // Put away anew: under the sealing key too, where it opens unattended.
@@ -143,7 +151,7 @@ impl Engine {
         let sealing = core.records.sealing();
         let onboard = onboard::put_away(&core.arena, sealing, keystore, common_criteria, &ckek, passphrase)?;
         core.put_hierarchy(hierarchy, onboard, ckek)?;
-        Ok(Self::over(core, resumes))
+        Ok(Self::over(core, resumes, fetching))
     }
 
     /// Verifies a backup as [`Engine::verify`] verifies a hierarchy, with the passphrase alone and on any machine: has every
@@ -173,6 +181,7 @@ impl Engine {
         let mut core = Core::empty(Arc::new(MemoryStore::default()), None, options)?;
         let onboard = hierarchy.keystore.onboard.clone();
         core.put_hierarchy(hierarchy, onboard, ckek)?;
+        open_all(core.to_open(core.live.svms().values().cloned(), |keks| !keks.is_open())?, |_, _| ());
         let none = MemoryStore::default();
         Ok(verify::verify(&core, keys.unwrap_or(&none), progress)?)
     }
@@ -304,13 +313,16 @@ fn svm_part(key: &[u8]) -> Option<&[u8; 16]> {
 impl Core {
     /// Puts all that a backup holds, and last the record that says so. `onboard` is how its keystore is put away here.
     fn put_hierarchy(&mut self, hierarchy: Hierarchy, onboard: OnboardRecord, ckek: Key256) -> Result<(), BackupError> {
-        let Hierarchy { version: _, made: _, node, svms, keystore, keks, seals } = hierarchy;
+        let Hierarchy { version: _, made: _, node, svms, keystore, svm_keystores, keks, seals } = hierarchy;
         for svm in &svms {
             self.restore_svm(svm)?;
         }
         // Also those of an SVM whose own record was lost: its keys open all the same.
         for list in &keks {
             self.restore_keks(list, &seals)?;
+        }
+        for keystores in &svm_keystores {
+            self.restore_svm_keystores(keystores, &ckek)?;
         }
         self.restore_keystore(KeystoreRecord { onboard, ..keystore }, ckek)?;
         self.load_svms()?;
@@ -322,6 +334,34 @@ impl Core {
         let name = NameRecord { version: V1, name: svm.name.clone(), svm: svm.svm };
         let batch = Batch::new().put(Table::Svms, svm.key(), self.records.seal(svm)?);
         Ok(self.records.store().commit(batch.put(Table::Svms, name.key(), self.records.seal(&name)?))?)
+    }
+
+    /// The keystores of the SVMs, with their credentials sealed for the backup.
+    fn keystores_for_backup(&self, ckek: &Key256) -> Result<Vec<SvmKeystores>, BackupError> {
+        let all = self.records.scan_where::<SvmKeystores>(&[], |key| SvmKeystores::svm_of(key).is_some())?;
+        let there = self.records.sealing().credentials().map_err(KeystoreError::Arena)?;
+        let here = BodyKey::of_backup(&self.arena, ckek).map_err(KeystoreError::Arena)?;
+        let free = |list: SvmKeystores| Ok(SvmKeystores { job: None, ..self.resealed(&list, &there, &here)? });
+        bodies(all)?.into_iter().map(free).collect()
+    }
+
+    /// Puts the keystores of an SVM; again after an interrupted recovery, with the same outcome.
+    fn restore_svm_keystores(&self, keystores: &SvmKeystores, ckek: &Key256) -> Result<(), BackupError> {
+        let there = BodyKey::of_backup(&self.arena, ckek).map_err(KeystoreError::Arena)?;
+        let here = self.records.sealing().credentials().map_err(KeystoreError::Arena)?;
+        let keystores = self.resealed(keystores, &there, &here)?;
+        let batch = Batch::new().put(Table::Keystores, keystores.key(), self.records.seal(&keystores)?);
+        Ok(self.records.store().commit(batch)?)
+    }
+
+    /// The same keystores with their credentials under another key.
+    fn resealed(&self, list: &SvmKeystores, from: &BodyKey, to: &BodyKey) -> Result<SvmKeystores, BackupError> {
+        let mut list = list.clone();
+        for Configuration { keystore, keeper: KeeperRecord::Barbican(record), .. } in &mut list.keystores {
+            let place = CredentialPlace { svm: list.svm.into(), keystore: *keystore };
+            record.reseal(|field, sealed| place.reseal(field, sealed, from, to))?;
+        }
+        Ok(list)
     }
 
     /// Puts the KEKs of an SVM, with what seals they may have made.
@@ -359,6 +399,9 @@ pub enum BackupError {
     /// The backup opened, and what it says is not what this release reads.
     #[error("the backup is not as this release reads it; it may be of a later release")]
     Body(#[source] serde_json::Error),
+    /// A credential of a keystore could not be put into the backup, or taken out of it.
+    #[error(transparent)]
+    Credential(#[from] ResealError),
     /// The keystore failed.
     #[error(transparent)]
     Keystore(#[from] KeystoreError),
@@ -389,7 +432,8 @@ impl Blame for BackupError {
     fn blame(&self) -> (Fault, Advice) {
         match self {
             Self::Locked => (Fault::Caller, Advice::GiveCredentials),
-            Self::NoIdentity => (Fault::Data, Advice::Repair),
+            Self::NoIdentity | Self::Credential(ResealError::Open(_)) => (Fault::Data, Advice::Repair),
+            Self::Credential(ResealError::Random(_)) => (Fault::Node, Advice::Retry),
             Self::Text(error) => error.blame(),
             Self::Body(_) => (Fault::Caller, Advice::Correct),
             Self::Keystore(error) => error.blame(),

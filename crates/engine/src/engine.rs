@@ -28,8 +28,13 @@ use crate::keeper::Calls;
 use crate::keys::PAGE;
 use crate::keystores::Keystore;
 use crate::live::{Keks, Live, LiveSvm};
-use crate::options::Options;
-use crate::records::{Body, EpochRecord, NodeRecord, Operation, Read, RecordError, RecordName, Records, SvmRecord, V1};
+use crate::live_keystores::{Keystores, LiveKeystores};
+use crate::options::{Fetching, Options};
+use crate::records::{
+    Body, EpochRecord, KekList, NodeRecord, Operation, Read, RecordError, RecordName, Records, SvmKeystores, SvmRecord,
+    V1,
+};
+use crate::recovery::Recovery;
 use crate::sealing_key;
 use crate::svms::{SvmError, SvmName};
 
@@ -39,8 +44,10 @@ use crate::svms::{SvmError, SvmName};
 /// keys takes no lock and does no I/O outside the node. Dropping the engine stops its jobs at their next durable point; they
 /// go on when the hierarchy is opened again.
 pub struct Engine {
+    /// First, so that nobody fetches any more when the rest is dropped.
+    _recovery: Recovery,
     pub(crate) core: Arc<Core>,
-    pub(crate) jobs: Jobs,
+    pub(crate) jobs: Arc<Jobs>,
     /// Whether interrupted jobs go on by themselves.
     pub(crate) resumes: bool,
 }
@@ -51,7 +58,8 @@ pub(crate) struct Core {
     pub(crate) records: Records,
     pub(crate) live: Live,
     pub(crate) keystore: Keystore,
-    pub(crate) clock: Clock,
+    pub(crate) calls: Calls,
+    pub(crate) clock: Arc<Clock>,
     pub(crate) job_retention: Duration,
     /// The store is a copy for reading.
     pub(crate) read_only: bool,
@@ -116,9 +124,10 @@ impl Engine {
         if store.scan(Table::Svms, SvmRecord::PREFIX, None, 1)?.is_empty() {
             refuse_unfinished(&*store, Some(dir))?;
         }
+        let fetching = options.fetching;
         let mut core = Core::read(store, Some(dir), options)?;
         core.read_only = true;
-        Ok(Self::over(core, false))
+        Ok(Self::over(core, false, fetching))
     }
 
     fn create_in(
@@ -141,15 +150,15 @@ impl Engine {
         })?;
         core.begin_epochs(epoch);
         core.node = Some(node);
-        Ok(Self::over(core, resumes))
+        Ok(Self::over(core, resumes, Fetching::OnRequest))
     }
 
     fn open_in(store: Arc<dyn Store>, dir: Option<&Path>, options: Options) -> Result<Self, OpenEngineError> {
-        let (resumes, accept_rollback) = (options.resume_jobs, options.danger_accept_rollback);
+        let Options { resume_jobs: resumes, danger_accept_rollback: accept_rollback, fetching, .. } = options;
         let mut core = Core::load(store, dir, options)?;
         core.refuse_rollback(accept_rollback)?;
         core.finish_deletions();
-        let engine = Self::over(core, resumes);
+        let engine = Self::over(core, resumes, fetching);
         // A node must come up with its keys, whatever becomes of its jobs.
         if let Err(error) = engine.core.forget_old_jobs() {
             tracing::error!(%error, "jobs that ended long ago were not forgotten");
@@ -160,8 +169,9 @@ impl Engine {
         Ok(engine)
     }
 
-    pub(crate) fn over(core: Core, resumes: bool) -> Self {
-        Self { core: Arc::new(core), jobs: Jobs::default(), resumes }
+    pub(crate) fn over(core: Core, resumes: bool, fetching: Fetching) -> Self {
+        let (core, jobs) = (Arc::new(core), Arc::default());
+        Self { _recovery: Recovery::begin(&core, &jobs, fetching, resumes), core, jobs, resumes }
     }
 
     /// The arena that keys lie in, for an embedder's own secrets.
@@ -219,8 +229,9 @@ impl Core {
             arena,
             records: Records::new(store, sealing),
             live: Live::default(),
-            keystore: Keystore::none(calls),
-            clock: Clock::System,
+            keystore: Keystore::none(),
+            calls,
+            clock: Arc::new(Clock::System),
             job_retention: options.job_retention,
             read_only: false,
             epoch,
@@ -298,13 +309,14 @@ impl Core {
             }
         };
         let (epoch, standing) = Epoch::load(anchor, &records, node.as_ref())?;
-        let keystore = Keystore::load(&arena, &records, calls)?;
+        let keystore = Keystore::load(&arena, &records)?;
         let core = Self {
             arena,
             records,
             live: Live::default(),
             keystore,
-            clock: Clock::System,
+            calls,
+            clock: Arc::new(Clock::System),
             job_retention: options.job_retention,
             read_only: false,
             epoch,
@@ -334,35 +346,48 @@ impl Core {
         }
     }
 
-    /// Publishes every SVM that has a record of its own or of KEKs, with as many KEKs as can be had.
+    /// Publishes every SVM that has a record of its own, of keystores or of KEKs, with as many KEKs as can be had without asking
+    /// anybody outside the node.
     pub(crate) fn load_svms(&self) -> Result<(), RecordError> {
+        let mut keystores = BTreeMap::new();
+        for scanned in self.records.scan_where::<SvmKeystores>(&[], |key| SvmKeystores::svm_of(key).is_some())? {
+            let Some(svm) = SvmKeystores::svm_of(&scanned.key) else { continue };
+            let read = scanned.read.map_or_else(
+                |error| {
+                    tracing::error!(%error, "the record of an SVM's keystores does not open");
+                    Keystores::Damaged
+                },
+                |list| Keystores::There(LiveKeystores::new(list)),
+            );
+            keystores.insert(svm, read);
+        }
         let (lists, reservations) = self.read_keks()?;
-        let mut keks: BTreeMap<Vec<u8>, Keks> = lists
+        let mut lists: BTreeMap<_, _> = lists
             .into_iter()
-            .map(|scanned| {
-                let keks = match scanned.read {
-                    Ok(list) => self.open_keks(list, &reservations),
-                    Err(error) => {
-                        tracing::error!(%error, "an SVM's KEK record does not open");
-                        Keks::Damaged
-                    }
-                };
-                (scanned.key, keks)
-            })
+            .filter_map(|scanned| Some((SvmId::from_bytes(scanned.key.try_into().ok()?), scanned.read)))
             .collect();
         let mut svms = Vec::new();
+        let mut add = |svm, record, keystores: Option<Keystores>, list: Option<Result<Read<KekList>, RecordError>>| {
+            let live = LiveSvm::new(svm, record, keystores.unwrap_or(Keystores::None));
+            let keks = match list {
+                None => Keks::None,
+                Some(Ok(list)) => self.open_at_start(&live, list, &reservations),
+                Some(Err(error)) => {
+                    tracing::error!(%error, "an SVM's KEK record does not open");
+                    Keks::Damaged
+                }
+            };
+            live.keks.store(Arc::new(keks));
+            svms.push(live);
+        };
         for scanned in self.records.scan::<SvmRecord>(SvmRecord::PREFIX)? {
             let Some(svm) = SvmRecord::svm_of(&scanned.key) else { continue };
-            let keks = keks.remove(svm.as_bytes().as_slice()).unwrap_or(Keks::None);
-            svms.push(LiveSvm::new(svm, scanned.read, keks));
+            add(svm, scanned.read, keystores.remove(&svm), lists.remove(&svm));
         }
-        for (key, keks) in keks {
-            if let Ok(svm) = <[u8; 16]>::try_from(key) {
-                let svm = SvmId::from_bytes(svm);
-                tracing::error!(%svm, "an SVM has KEKs and no record of its own");
-                let lost = RecordError::Lost { name: RecordName::of::<SvmRecord>(&SvmRecord::key_of(svm)) };
-                svms.push(LiveSvm::new(svm, Err(lost), keks));
-            }
+        for (svm, list) in lists {
+            tracing::error!(%svm, "an SVM has KEKs and no record of its own");
+            let lost = RecordError::Lost { name: RecordName::of::<SvmRecord>(&SvmRecord::key_of(svm)) };
+            add(svm, Err(lost), keystores.remove(&svm), Some(list));
         }
         self.live.add_all(svms);
         Ok(())
@@ -371,12 +396,8 @@ impl Core {
     /// Takes up deletions of SVMs that a crash interrupted.
     fn finish_deletions(&self) {
         for svm in self.live.svms().values() {
-            let deleting = match svm.keks.load().as_ref() {
-                Keks::Open(open) => open.list.body.operation == Some(Operation::Delete),
-                Keks::Closed { list, .. } => list.body.operation == Some(Operation::Delete),
-                Keks::None | Keks::Damaged => false,
-            };
-            if deleting
+            let keks = svm.keks.load();
+            if keks.list().is_some_and(|list| list.body.operation == Some(Operation::Delete))
                 && let Ok(record) = svm.record.load().as_ref()
                 && let Err(error) = self.delete_svm(svm, record)
             {

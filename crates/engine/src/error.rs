@@ -44,6 +44,8 @@ pub enum Advice {
     Rekey,
     /// Put the damaged or missing record back from a copy or a backup.
     Repair,
+    /// Change something at the keeper: bring the top-level key back, give a role, see to the service. Then call again.
+    SeeToTheKeeper,
     /// This should not happen: report it with the log.
     Report,
 }
@@ -57,6 +59,7 @@ impl fmt::Display for Advice {
             Self::MakeRoom => "make room or raise the limit, then try again",
             Self::Rekey => "rekey the SVM, then try again",
             Self::Repair => "put the record back from a copy or a backup",
+            Self::SeeToTheKeeper => "see to the keeper, then try again",
             Self::Report => "report this with the log",
         })
     }
@@ -123,6 +126,17 @@ impl Blame for StoreOpenError {
             _ => (Fault::Data, Advice::Repair),
         }
     }
+}
+
+/// An error with its causes, as text.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
 }
 
 /// Whether a file could not be written for want of room.

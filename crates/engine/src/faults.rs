@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use claviger_store::faults::{FaultClock, Struck};
 use claviger_wrap::{KekVersion, Key256, SvmId};
 
+use crate::check::Hop;
 use crate::keeper::{Keeper, KeeperError, KekPlace, KeptKek};
 
 /// What befalls the calls to keepers, and what the keepers hold.
@@ -19,6 +20,7 @@ use crate::keeper::{Keeper, KeeperError, KekPlace, KeptKek};
 pub struct KeeperFaults {
     clock: FaultClock,
     account: Arc<Mutex<Account>>,
+    vault: Option<Vault>,
 }
 
 /// What has become of each KEK, by the keeper's own bytes for it.
@@ -33,13 +35,19 @@ impl KeeperFaults {
     /// Keepers whose calls are events of this clock.
     #[must_use]
     pub fn on(clock: FaultClock) -> Self {
-        Self { clock, account: Arc::default() }
+        Self { clock, account: Arc::default(), vault: None }
+    }
+
+    /// The same, where keystores at a Barbican find their secrets in this vault instead.
+    #[must_use]
+    pub fn with_vault(self, vault: Vault) -> Self {
+        Self { vault: Some(vault), ..self }
     }
 
     /// The same keepers after a restart of the process: on another clock, with what they hold.
     #[must_use]
     pub fn after_restart(&self, clock: FaultClock) -> Self {
-        Self { clock, account: self.account.clone() }
+        Self { clock, account: self.account.clone(), vault: self.vault.clone() }
     }
 
     /// The KEKs that keepers hold as far as the engine was told: those that they answered to have kept or have given back,
@@ -53,13 +61,17 @@ impl KeeperFaults {
         held
     }
 
+    pub(crate) fn vault(&self) -> Option<Vault> {
+        self.vault.clone()
+    }
+
     pub(crate) fn between(&self, keeper: Arc<dyn Keeper>) -> Arc<dyn Keeper> {
         Arc::new(FaultyKeeper { faults: self.clone(), keeper })
     }
 
     fn call<T>(&self, name: &'static str, call: impl FnOnce() -> Result<T, KeeperError>) -> Result<T, KeeperError> {
         self.clock.call(name, call).map_err(|struck| match struck {
-            Struck::Refused => KeeperError::Refused { source: struck.into() },
+            Struck::Refused => KeeperError::CredentialRefused { source: struck.into() },
             Struck::Dead | Struck::Unreachable => KeeperError::Unreachable { source: struck.into() },
         })?
     }
@@ -77,6 +89,86 @@ impl KeeperFaults {
 impl fmt::Debug for KeeperFaults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeeperFaults").field("clock", &self.clock).finish_non_exhaustive()
+    }
+}
+
+/// Stands in for a Barbican where its answers are not the point: secrets by URL, and who may have them. A test fills it, and takes
+/// things away.
+#[derive(Clone, Default)]
+pub struct Vault {
+    inner: Arc<Mutex<VaultInner>>,
+}
+
+#[derive(Default)]
+struct VaultInner {
+    secrets: BTreeMap<String, Vec<u8>>,
+    credentials: BTreeMap<String, Vec<u8>>,
+    is_away: bool,
+    asked: u64,
+}
+
+impl Vault {
+    /// Puts a secret under its URL, in place of what is there.
+    pub fn put(&self, url: &str, secret: &[u8]) {
+        self.inner().secrets.insert(url.to_owned(), secret.to_vec());
+    }
+
+    /// Deletes a secret.
+    pub fn delete(&self, url: &str) {
+        self.inner().secrets.remove(url);
+    }
+
+    /// Lets a credential in.
+    pub fn allow(&self, id: &str, secret: &[u8]) {
+        self.inner().credentials.insert(id.to_owned(), secret.to_vec());
+    }
+
+    /// Lets a credential in no longer.
+    pub fn revoke(&self, id: &str) {
+        self.inner().credentials.remove(id);
+    }
+
+    /// Answers nobody, or everybody again.
+    pub fn set_away(&self, is_away: bool) {
+        self.inner().is_away = is_away;
+    }
+
+    /// How often it was asked for a secret.
+    #[must_use]
+    pub fn asked(&self) -> u64 {
+        self.inner().asked
+    }
+
+    #[cfg(feature = "barbican")]
+    pub(crate) fn key(
+        &self,
+        arena: &claviger_secret::Arena,
+        url: &str,
+        credential: &claviger_barbican::Credential,
+    ) -> Result<claviger_secret::SecretBytes, KeeperError> {
+        let mut inner = self.inner();
+        inner.asked += 1;
+        if inner.is_away {
+            return Err(KeeperError::Unreachable { source: "the vault is away".into() });
+        }
+        if !inner.credentials.get(&credential.id).is_some_and(|secret| credential.secret.ct_eq(secret)) {
+            return Err(KeeperError::CredentialRefused { source: "the vault does not know the credential".into() });
+        }
+        let secret = inner.secrets.get(url);
+        let secret = secret.ok_or_else(|| KeeperError::KeyMissing { source: "the vault has no such secret".into() })?;
+        let mut bytes = arena.bytes(secret.len())?;
+        bytes.expose_mut().copy_from_slice(secret);
+        Ok(bytes)
+    }
+
+    fn inner(&self) -> MutexGuard<'_, VaultInner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Vault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Vault").field("asked", &self.asked()).finish_non_exhaustive()
     }
 }
 
@@ -101,6 +193,10 @@ impl Keeper for FaultyKeeper {
         })?;
         self.faults.told(kept, place);
         Ok(key)
+    }
+
+    fn probe(&self, each: &mut dyn FnMut(Hop)) -> Result<(), KeeperError> {
+        self.faults.call("probe", || self.keeper.probe(each))
     }
 
     fn discard(&self, kept: &KeptKek) -> Result<(), KeeperError> {

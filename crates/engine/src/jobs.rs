@@ -15,8 +15,10 @@ use uuid::Uuid;
 
 use crate::engine::{Core, Engine};
 use crate::error::{Advice, Blame, Fault};
-use crate::records::{Body, JobRecord, Phase, Plan, Read, RecordError, RekeyStep, Stop};
-use crate::rekey;
+use crate::operations;
+use crate::records::{
+    Body, DisableStep, JobRecord, MoveStep, Phase, Purpose, Read, RecordError, RekeyStep, Stop, Task,
+};
 
 /// A job as it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,13 +38,55 @@ pub struct JobInfo {
 }
 
 /// What a job does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum JobOperation {
     /// A new KEK for an SVM, and every key of it re-wrapped.
     RekeyInternal {
         /// The SVM.
         svm: SvmId,
+    },
+    /// The first keystore of an SVM is enabled.
+    Enable {
+        /// The SVM.
+        svm: SvmId,
+        /// The keystore.
+        keystore: Uuid,
+    },
+    /// What the enabled keystore keeps is kept by another, which is the enabled one then.
+    Switch {
+        /// The SVM.
+        svm: SvmId,
+        /// The keystore that will keep it.
+        to: Uuid,
+    },
+    /// What one of the cluster's keystore and the SVM's own keeps is kept by the other.
+    Migrate {
+        /// The SVM.
+        svm: SvmId,
+        /// The keystore that will keep it.
+        to: Uuid,
+    },
+    /// What a keystore keeps is kept under another top-level key.
+    RekeyExternal {
+        /// The SVM.
+        svm: SvmId,
+        /// The keystore.
+        keystore: Uuid,
+        /// The keeper's name for the new top-level key; for Barbican, the secret's URL.
+        key_id: String,
+    },
+    /// A keystore is enabled no longer.
+    Disable {
+        /// The SVM.
+        svm: SvmId,
+        /// The keystore.
+        keystore: Uuid,
+    },
+    /// KEKs are fetched again.
+    Restore {
+        /// The SVM, or `None` for all.
+        svm: Option<SvmId>,
     },
 }
 
@@ -222,6 +266,17 @@ impl Jobs {
         self.running().get(&job).map(|cell| Job { cell: cell.clone() })
     }
 
+    /// Goes on with every job that was interrupted, where its keys are in memory.
+    fn resume_all(&self, core: &Arc<Core>) -> Result<Vec<Job>, JobError> {
+        let mut resumed = Vec::new();
+        for record in core.job_records()? {
+            if record.body.is_running() && operations::is_possible(core, &record.body) {
+                resumed.push(self.run(core, record)?);
+            }
+        }
+        Ok(resumed)
+    }
+
     /// Runs a job in a thread of its own, unless it runs already.
     pub(crate) fn run(&self, core: &Arc<Core>, record: Read<JobRecord>) -> Result<Job, io::Error> {
         let job = record.body.job;
@@ -240,7 +295,7 @@ impl Jobs {
             let mut end = end;
             // It may have ended, in another thread, since the caller read it. From now on nobody else changes it.
             let record = core.job_record(job).unwrap_or(record);
-            let last = rekey::run(&core, &end.cell, record);
+            let last = operations::run(&core, &end.cell, record);
             let status = status_of(&last.phase).unwrap_or(JobStatus::Interrupted);
             end.last = Some(info_of(&last, status));
         })?;
@@ -248,6 +303,13 @@ impl Jobs {
         threads.retain(|thread| !thread.is_finished());
         threads.push(thread);
         Ok(Job { cell })
+    }
+}
+
+/// Goes on with what was interrupted. What cannot go on now is left interrupted.
+pub(crate) fn resume_possible(core: &Arc<Core>, jobs: &Jobs) {
+    if let Err(error) = jobs.resume_all(core) {
+        tracing::error!(%error, "an interrupted job could not be resumed");
     }
 }
 
@@ -315,20 +377,12 @@ impl Engine {
     /// # Errors
     /// [`JobError::Records`] where the store fails; [`JobError::Thread`].
     pub fn resume_jobs(&self) -> Result<Vec<Job>, JobError> {
-        let mut resumed = Vec::new();
-        for record in self.core.job_records()? {
-            if matches!(record.body.phase, Phase::Running { .. }) && rekey::is_possible(&self.core, &record.body) {
-                resumed.push(self.jobs.run(&self.core, record)?);
-            }
-        }
-        Ok(resumed)
+        self.jobs.resume_all(&self.core)
     }
 
     /// Goes on with what was interrupted. What cannot go on now is left interrupted.
     pub(crate) fn resume_what_can_be(&self) {
-        if let Err(error) = self.resume_jobs() {
-            tracing::error!(%error, "an interrupted job could not be resumed");
-        }
+        resume_possible(&self.core, &self.jobs);
     }
 
     /// Goes on with one job that was interrupted, or finds it where it runs.
@@ -339,8 +393,8 @@ impl Engine {
         let record = self.core.job_record(job)?;
         match record.body.phase {
             Phase::Ended { .. } => Err(JobError::Ended { job }),
-            Phase::Running { .. } if !rekey::is_possible(&self.core, &record.body) => Err(JobError::Locked { job }),
-            Phase::Running { .. } => Ok(self.jobs.run(&self.core, record)?),
+            Phase::Running if !operations::is_possible(&self.core, &record.body) => Err(JobError::Locked { job }),
+            Phase::Running => Ok(self.jobs.run(&self.core, record)?),
         }
     }
 
@@ -356,10 +410,8 @@ impl Engine {
         let record = self.core.job_record(job)?;
         match record.body.phase {
             Phase::Ended { .. } => Err(JobError::Ended { job }),
-            Phase::Running { step: RekeyStep::Discard { .. } } => Err(JobError::TooLate { job }),
-            Phase::Running { step: RekeyStep::Make | RekeyStep::Rewrap { .. } } => {
-                Ok(rekey::end(&self.core, &record, Stop::Cancelled).map(|_| ())?)
-            }
+            Phase::Running if has_only_to_discard(&record.body.task) => Err(JobError::TooLate { job }),
+            Phase::Running => Ok(operations::end(&self.core, &record, Stop::Cancelled).map(|_| ())?),
         }
     }
 
@@ -420,25 +472,51 @@ impl Core {
     }
 }
 
+/// Whether the job has done its work, and only the keeper has yet to forget what it kept.
+fn has_only_to_discard(task: &Task) -> bool {
+    match task {
+        Task::RekeyInternal { step, .. } => matches!(step, RekeyStep::Discard { .. }),
+        Task::Move { step, .. } => matches!(step, MoveStep::Discard { .. }),
+        Task::Disable { step, .. } => matches!(step, DisableStep::Discard { .. }),
+        Task::Enable { .. } | Task::Restore { .. } => false,
+    }
+}
+
 fn info_of(record: &JobRecord, status: JobStatus) -> JobInfo {
-    let Plan::RekeyInternal { svm } = record.plan;
     JobInfo {
         id: record.job,
-        operation: JobOperation::RekeyInternal { svm: svm.into() },
+        operation: operation_of(&record.task),
         status,
         progress: Progress { done: record.done, total: record.total },
         started: record.started,
         ended: match record.phase {
-            Phase::Running { .. } => None,
+            Phase::Running => None,
             Phase::Ended { at, .. } => Some(at),
         },
+    }
+}
+
+pub(crate) fn operation_of(task: &Task) -> JobOperation {
+    match task.clone() {
+        Task::RekeyInternal { svm, .. } => JobOperation::RekeyInternal { svm: svm.into() },
+        Task::Enable { svm, keystore } => JobOperation::Enable { svm: svm.into(), keystore },
+        Task::Move { svm, to, purpose, .. } => {
+            let svm = svm.into();
+            match purpose {
+                Purpose::Switch => JobOperation::Switch { svm, to },
+                Purpose::Migrate => JobOperation::Migrate { svm, to },
+                Purpose::RekeyExternal { key_id } => JobOperation::RekeyExternal { svm, keystore: to, key_id },
+            }
+        }
+        Task::Disable { svm, keystore, .. } => JobOperation::Disable { svm: svm.into(), keystore },
+        Task::Restore { svm } => JobOperation::Restore { svm: svm.map(SvmId::from) },
     }
 }
 
 /// How the job ended; `None` while it has not.
 fn status_of(phase: &Phase) -> Option<JobStatus> {
     match phase {
-        Phase::Running { .. } => None,
+        Phase::Running => None,
         Phase::Ended { stop, .. } => Some(match stop {
             Stop::Succeeded => JobStatus::Succeeded,
             Stop::Cancelled => JobStatus::Cancelled,

@@ -4,21 +4,26 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use claviger_store::{Batch, Expect, StoreError, Table};
-use claviger_wrap::{Kek, KekId, KekVersion, Key256, Nonces, SealCount, SvmId, SystemRandom};
+use claviger_wrap::{Kek, KekId, KekVersion, Nonces, SealCount, SvmId, SystemRandom};
 use jiff::Timestamp;
+use uuid::Uuid;
 
 use crate::engine::{Core, Engine};
-use crate::keeper::{KeeperError, KekPlace, KeptKek};
+use crate::keeper::{Keeper, KeeperError, KekPlace, KeptKek};
 use crate::key_error::KeyError;
 use crate::keys::closed;
 use crate::live::{Closed, Keks, LiveKek, LiveSvm, OpenKeks};
-use crate::records::{Body, KekEntry, KekList, Kept, Operation, Read, RecordError, Scanned, SealRecord, SvmRecord, V1};
+use crate::live_keystores::Keystores;
+use crate::opening::{ToOpen, open_all};
+use crate::records::{
+    Body, KekEntry, KekList, Kept, Operation, Read, RecordError, Scanned, SealRecord, SvmKeystores, SvmRecord, V1,
+};
 
 /// Seals reserved at a time: one more commit in 4,096 creations, and as many lost at each restart.
 const RESERVATION: u64 = 4_096;
 
 /// Of a KEK whose count is lost, half of the safe seals are taken for used.
-const SEALS_OF_A_LOST_COUNT: u64 = SealCount::LIMIT / 2;
+pub(crate) const SEALS_OF_A_LOST_COUNT: u64 = SealCount::LIMIT / 2;
 
 /// The reservations of all KEKs, as they were read.
 pub(crate) type Reservations = BTreeMap<Vec<u8>, Read<SealRecord>>;
@@ -70,73 +75,31 @@ impl Core {
     }
 
     /// Fetches the KEKs of a list from their keepers. No lock is held.
-    pub(crate) fn open_keks(&self, list: Read<KekList>, reservations: &Reservations) -> Keks {
-        let svm = SvmId::from(list.body.svm);
-        let open = |entry: &KekEntry| -> Result<Arc<LiveKek>, Closed> {
-            let reservation = reservations.get(&SealRecord::key_of(svm, entry.kek_version)).cloned();
-            let key = self.fetch(svm, entry)?;
-            let reserved = reservation.as_ref().map_or(SEALS_OF_A_LOST_COUNT, |read| read.body.reserved);
-            let kek = Kek::new(&self.arena, entry.kek_version, key, reserved).map_err(|_| Closed::ArenaFull)?;
-            match kek.id() == entry.kek_id {
-                true => Ok(Arc::new(LiveKek::new(kek, reservation))),
-                false => Err(Closed::Damaged),
-            }
+    pub(crate) fn open_keks(&self, svm: &LiveSvm, list: Read<KekList>, reservations: &Reservations) -> Keks {
+        self.opening(svm, list, reservations).open()
+    }
+
+    /// What it takes to fetch the KEKs of those of these SVMs that are `wanted`.
+    pub(crate) fn to_open(
+        &self,
+        svms: impl IntoIterator<Item = Arc<LiveSvm>>,
+        wanted: impl Fn(&Keks) -> bool,
+    ) -> Result<Vec<ToOpen>, RecordError> {
+        let (_, reservations) = self.read_keks()?;
+        let to_open = |svm: Arc<LiveSvm>| {
+            let closed = svm.keks.load_full();
+            let list = closed.list().filter(|_| wanted(&closed))?.clone();
+            let opening = self.opening(&svm, list, &reservations);
+            Some(ToOpen { svm, closed, opening })
         };
-        let opened = open(&list.body.current).and_then(|current| {
-            let retiring = list.body.retiring.as_ref().map(open).transpose()?;
-            Ok((current, retiring))
-        });
-        match opened {
-            Ok((current, retiring)) => Keks::Open(OpenKeks { list, current, retiring }),
-            Err(why) => {
-                tracing::warn!(%svm, ?why, "the SVM's KEKs are not in memory");
-                Keks::Closed { list, why }
-            }
-        }
+        Ok(svms.into_iter().filter_map(to_open).collect())
     }
 
-    /// Asks the keepers of one KEK in turn; the first that gives it back is enough.
-    fn fetch(&self, svm: SvmId, entry: &KekEntry) -> Result<Key256, Closed> {
-        let place = KekPlace { svm, version: entry.kek_version };
-        let mut why = Closed::NoKeystore;
-        for kept in &entry.kept {
-            match self.keeper(kept.keystore) {
-                Ok(keeper) => match keeper.fetch(&KeptKek { bytes: kept.bytes.clone() }, place) {
-                    Ok(key) => return Ok(key),
-                    Err(error) => {
-                        tracing::warn!(%svm, version = %entry.kek_version, %error, "the keeper did not give the KEK back");
-                        why = match error {
-                            KeeperError::Damaged => Closed::Damaged,
-                            KeeperError::Unreachable { .. } => Closed::KeeperUnreachable,
-                            KeeperError::Refused { .. } => Closed::KeeperRefused,
-                            KeeperError::Arena(_) => Closed::ArenaFull,
-                        };
-                    }
-                },
-                Err(closed) => why = closed,
-            }
-        }
-        Err(why)
-    }
-
-    /// Fetches again the KEKs that are not in memory, as after an unlock.
+    /// Fetches again the KEKs that the cluster's keystore did not give while it was locked.
     pub(crate) fn reopen_keks(&self) -> Result<(), RecordError> {
-        let (lists, reservations) = self.read_keks()?;
-        for scanned in lists {
-            let Ok(list) = scanned.read else { continue };
-            let Some(svm) = self.live.svm(list.body.svm.into()) else { continue };
-            loop {
-                let closed = svm.keks.load_full();
-                let Keks::Closed { list, .. } = closed.as_ref() else { break };
-                let opened = self.open_keks(list.clone(), &reservations);
-                let _changing = svm.changing();
-                // Not over what has been published since.
-                if Arc::ptr_eq(&closed, &svm.keks.load()) {
-                    svm.keks.store(Arc::new(opened));
-                    break;
-                }
-            }
-        }
+        let of_the_node =
+            |keks: &Keks| keks.why_closed().is_some_and(|why| !matches!(why, Closed::NotFetched | Closed::Keeper(_)));
+        open_all(self.to_open(self.live.svms().values().cloned(), of_the_node)?, |_, _| ());
         Ok(())
     }
 
@@ -171,28 +134,42 @@ impl Core {
         self.replace_keks(svm, old, record, Batch::new(), with_list)
     }
 
-    /// Makes a KEK and has it kept, fetched back and compared. Nothing is committed.
-    pub(crate) fn make_kek(&self, svm: SvmId, version: KekVersion) -> Result<(Kek, KekEntry), KeyError> {
-        let (keystore, keeper) = self.cluster_keeper()?;
+    /// Makes a KEK and has it kept by these, fetched back and compared. Nothing is committed.
+    pub(crate) fn make_kek(
+        &self,
+        svm: &LiveSvm,
+        keepers: &[(Uuid, Arc<dyn Keeper>)],
+        version: KekVersion,
+    ) -> Result<(Kek, KekEntry), KeyError> {
         let kek = Kek::generate(&self.arena, version, &mut SystemRandom)?;
-        let place = KekPlace { svm, version };
-        let kept = keeper.keep(kek.key(), place)?;
-        let fetched = keeper.fetch(&kept, place);
-        let kept = vec![Kept { keystore, bytes: kept.bytes }];
-        match fetched.map(|fetched| fetched.ct_eq(kek.key())) {
-            Ok(true) => {
-                let entry = KekEntry { kek_version: version, kek_id: kek.id(), created: self.clock.now(), kept };
-                Ok((kek, entry))
-            }
-            Ok(false) => {
-                self.discard_unused(svm, &kept);
-                Err(KeyError::KeptOtherwise)
-            }
-            Err(error) => {
-                self.discard_unused(svm, &kept);
-                Err(error.into())
+        let mut all = Vec::new();
+        for (keystore, keeper) in keepers {
+            match self.keep(svm, &kek, *keystore, keeper.as_ref()) {
+                Ok(kept) => all.push(kept),
+                Err(error) => {
+                    self.discard_unused(svm, &all);
+                    return Err(error);
+                }
             }
         }
+        let entry = KekEntry { kek_version: version, kek_id: kek.id(), created: self.clock.now(), kept: all };
+        Ok((kek, entry))
+    }
+
+    /// Has a KEK kept, fetched back and compared. Nothing is committed.
+    pub(crate) fn keep(&self, svm: &LiveSvm, kek: &Kek, keystore: Uuid, keeper: &dyn Keeper) -> Result<Kept, KeyError> {
+        let place = KekPlace { svm: svm.id, version: kek.version() };
+        let bytes = keeper.keep(kek.key(), place)?;
+        let fetched = keeper.fetch(&bytes, place);
+        let error = match fetched.map(|fetched| fetched.ct_eq(kek.key())) {
+            Ok(true) => return Ok(Kept { keystore, bytes: bytes.bytes }),
+            Ok(false) => KeyError::KeptOtherwise,
+            Err(error) => error.into(),
+        };
+        if let Err(error) = keeper.discard(&bytes) {
+            not_discarded(svm.id, &error);
+        }
+        Err(error)
     }
 
     /// The record of a new KEK's seals, with a first reservation.
@@ -212,7 +189,14 @@ impl Core {
         }
         let record: Read<SvmRecord> =
             self.records.read(&SvmRecord::key_of(svm.id))?.ok_or(KeyError::UnknownSvm { svm: svm.id })?;
-        let (kek, current) = self.make_kek(svm.id, KekVersion::FIRST)?;
+        // Whoever changes which keystore is enabled changes this record.
+        let keystores = svm.keystores.load_full();
+        let expected = match keystores.as_ref() {
+            Keystores::None => Expect::Absent,
+            Keystores::There(there) => there.list.unchanged(),
+            Keystores::Damaged => return Err(KeyError::KeystoresDamaged { svm: svm.id }),
+        };
+        let (kek, current) = self.make_kek(svm, &[self.keeper_of_new(svm)?], KekVersion::FIRST)?;
         let reservation = self.first_reservation(svm.id, KekVersion::FIRST)?;
         let kept = current.kept.clone();
         let list = KekList { version: V1, svm: svm.id.uuid(), current, retiring: None, operation: None };
@@ -220,6 +204,7 @@ impl Core {
         let batch = Batch::new()
             .require(Table::Svms, record.body.key(), record.unchanged())
             .require(Table::Keks, list.key(), Expect::Absent)
+            .require(Table::Keystores, SvmKeystores::key_of(svm.id), expected)
             .put(Table::Keks, list.key(), raw.clone())
             .put(Table::Keks, reservation.body.key(), reservation.raw.clone());
 
@@ -235,10 +220,16 @@ impl Core {
             }
             Err(RecordError::Store(StoreError::Conflict { .. })) => {
                 drop(changing);
-                self.discard_unused(svm.id, &kept);
+                self.discard_unused(svm, &kept);
                 self.adopt_first_kek(svm)
             }
-            Err(error) => Err(error.into()),
+            Err(error) => {
+                drop(changing);
+                if error.leaves_nothing() {
+                    self.discard_unused(svm, &kept);
+                }
+                Err(error.into())
+            }
         }
     }
 
@@ -246,9 +237,9 @@ impl Core {
     /// was lost.
     fn adopt_first_kek(&self, svm: &LiveSvm) -> Result<(), KeyError> {
         let Some(list) = self.records.read::<KekList>(&KekList::key_of(svm.id))? else { return Ok(()) };
-        let opened = self.open_keks(list, &self.read_keks().map_err(RecordError::Store)?.1);
+        let opened = self.open_keks(svm, list, &self.read_keks().map_err(RecordError::Store)?.1);
         // Whoever asks again asks the keeper again.
-        if let Keks::Closed { why: why @ (Closed::KeeperUnreachable | Closed::KeeperRefused), .. } = opened {
+        if let Keks::Closed { why: why @ Closed::Keeper(_), .. } = opened {
             return Err(closed(svm.id, why));
         }
         let _changing = svm.changing();
@@ -260,9 +251,9 @@ impl Core {
 
     /// Has each keeper forget what it kept. One whose keystore is locked or lost is not asked: the onboard keeper has
     /// nothing but what the record holds.
-    pub(crate) fn discard(&self, kept: &[Kept]) -> Result<(), KeeperError> {
+    pub(crate) fn discard(&self, svm: &LiveSvm, kept: &[Kept]) -> Result<(), KeeperError> {
         for kept in kept {
-            if let Ok(keeper) = self.keeper(kept.keystore) {
+            if let Ok(keeper) = self.keeper(svm, kept.keystore) {
                 keeper.discard(&KeptKek { bytes: kept.bytes.clone() })?;
             }
         }
@@ -271,9 +262,9 @@ impl Core {
 
     /// Has the keeper forget a KEK that no record ever named. Where it does not answer, that KEK stays with it: nothing is
     /// under it, and the caller has a better error to tell.
-    fn discard_unused(&self, svm: SvmId, kept: &[Kept]) {
-        if let Err(error) = self.discard(kept) {
-            tracing::warn!(%svm, %error, "a new KEK that is not used was not discarded");
+    pub(crate) fn discard_unused(&self, svm: &LiveSvm, kept: &[Kept]) {
+        if let Err(error) = self.discard(svm, kept) {
+            not_discarded(svm.id, &error);
         }
     }
 
@@ -320,6 +311,10 @@ impl Core {
     }
 }
 
+fn not_discarded(svm: SvmId, error: &KeeperError) {
+    tracing::warn!(%svm, %error, "a new KEK that is not used was not discarded");
+}
+
 /// The same KEKs with a new record.
 pub(crate) fn with_list(keks: &Keks, list: Read<KekList>) -> Keks {
     match keks {
@@ -336,7 +331,7 @@ pub(crate) fn with_list(keks: &Keks, list: Read<KekList>) -> Keks {
 mod tests {
     use claviger_secret::{Arena, ArenaOptions, Protection};
     use claviger_store::{MemoryStore, Store};
-    use claviger_wrap::KeyAlgorithm;
+    use claviger_wrap::{Key256, KeyAlgorithm};
     use uuid::Uuid;
 
     use super::*;

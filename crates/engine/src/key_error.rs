@@ -5,7 +5,7 @@ use claviger_store::StoreError;
 use claviger_wrap::{GenerateError, KekId, KekVersion, RandomError, SvmId, VersionExhausted};
 
 use crate::error::{Advice, Blame, Fault};
-use crate::keeper::KeeperError;
+use crate::keeper::{KeeperError, Trouble};
 use crate::key_record::{KeyRecordError, ObjectRef};
 use crate::records::RecordError;
 
@@ -108,19 +108,47 @@ pub enum KeyError {
         /// The SVM.
         svm: SvmId,
     },
-    /// The keeper of the SVM's KEK did not answer.
+    /// The SVM's KEK is kept outside the node, and has not been fetched since the start.
+    #[error("the KEK of SVM {svm} is not in memory: it has not been fetched from its keeper yet; restore it")]
+    KekNotFetched {
+        /// The SVM.
+        svm: SvmId,
+    },
+    /// The keeper of the SVM's KEK did not answer, or not as it must.
     #[error(
-        "the KEK of SVM {svm} is not in memory: its keeper did not answer; when it does, unlock the keystore or start again"
+        "the KEK of SVM {svm} is not in memory: its keeper did not give it ({trouble}); when it does, the SVM recovers by itself, or restore it"
     )]
     KekUnreachable {
         /// The SVM.
         svm: SvmId,
+        /// What is the matter with the keeper.
+        trouble: Trouble,
     },
     /// The keeper of the SVM's KEK refused to give it.
     #[error(
-        "the KEK of SVM {svm} is not in memory: its keeper refused to give it; see to the keystore's credential, then start again"
+        "the KEK of SVM {svm} is not in memory: its keeper refused to give it ({trouble}); see to that, then restore it"
     )]
     KekRefused {
+        /// The SVM.
+        svm: SvmId,
+        /// What is the matter with the keeper.
+        trouble: Trouble,
+    },
+    /// The settings of the keystore that keeps the SVM's KEK cannot be used, or this build has no keeper of its kind.
+    #[error("the KEK of SVM {svm} is not in memory: its keystore cannot be used; the log says why")]
+    KeystoreUnusable {
+        /// The SVM.
+        svm: SvmId,
+    },
+    /// The record of the SVM's keystores does not open.
+    #[error("the record of the keystores of SVM {svm} is damaged; put it back from a copy, or restore a backup")]
+    KeystoresDamaged {
+        /// The SVM.
+        svm: SvmId,
+    },
+    /// The keystore that keeps the SVM's KEK is being disabled.
+    #[error("the keystore of SVM {svm} is being disabled; try again when that has ended")]
+    KeystoreBeingDisabled {
         /// The SVM.
         svm: SvmId,
     },
@@ -153,6 +181,12 @@ pub enum KeyError {
     /// The SVM is being deleted.
     #[error("SVM {svm} is being deleted")]
     SvmBeingDeleted {
+        /// The SVM.
+        svm: SvmId,
+    },
+    /// A job is to have a KEK forgotten that the SVM's record names as live.
+    #[error("the KEKs of SVM {svm} that were to be forgotten are live; nothing was forgotten: verify the hierarchy")]
+    StillLive {
         /// The SVM.
         svm: SvmId,
     },
@@ -215,11 +249,15 @@ impl Blame for KeyError {
             | Self::Damaged { .. }
             | Self::NoKek { .. }
             | Self::KeystoreLost { .. }
+            | Self::KeystoresDamaged { .. }
+            | Self::StillLive { .. }
             | Self::KekDamaged { .. } => (Fault::Data, Advice::Repair),
             Self::Locked { .. } | Self::KeystoreLocked => (Fault::Caller, Advice::GiveCredentials),
             Self::KeptOtherwise => (Fault::Keeper, Advice::Report),
-            Self::KekUnreachable { .. } => (Fault::Keeper, Advice::Retry),
-            Self::KekRefused { .. } => (Fault::Keeper, Advice::GiveCredentials),
+            Self::KekNotFetched { .. } => (Fault::Node, Advice::Retry),
+            Self::KekUnreachable { trouble, .. } | Self::KekRefused { trouble, .. } => trouble.blame(),
+            Self::KeystoreUnusable { .. } => (Fault::Caller, Advice::Correct),
+            Self::KeystoreBeingDisabled { .. } => (Fault::Caller, Advice::Retry),
             Self::Keeper(error) => error.blame(),
             Self::SealsExhausted { .. } => (Fault::Caller, Advice::Rekey),
             Self::KeksChanged { .. } => (Fault::Node, Advice::Retry),

@@ -13,7 +13,7 @@ use crate::engine::{Core, Engine};
 use crate::key_error::KeyError;
 use crate::key_record::{KEY_LEN, KeyRecord, ObjectRef, parse_store_key, store_key};
 use crate::live::{Closed, Keks, LiveKek, LiveSvm, OpenKeks};
-use crate::records::{Body, Operation, RecordError};
+use crate::records::{Body, KekList, Operation, RecordError};
 
 /// A key in the clear. Its bytes lie in protected memory and are wiped when it is dropped.
 #[derive(Debug)]
@@ -232,10 +232,10 @@ impl Core {
                 Keks::None => self.make_first_kek(svm)?,
                 Keks::Closed { why, .. } => return Err(closed(svm.id, *why)),
                 Keks::Damaged => return Err(closed(svm.id, Closed::Damaged)),
-                Keks::Open(open) if open.list.body.operation == Some(Operation::Delete) => {
-                    // Where the deletion is refused after all, the SVM goes on.
+                Keks::Open(open) if let Some(error) = refuses_keys(&open.list.body) => {
+                    // Where it is refused after all, the SVM goes on.
                     if !svm.changed_since(&keks) {
-                        return Err(KeyError::SvmBeingDeleted { svm: svm.id });
+                        return Err(error);
                     }
                 }
                 Keks::Open(open) => match work(open) {
@@ -350,6 +350,16 @@ pub(crate) fn each_page<E: From<RecordError>>(
     }
 }
 
+/// Why no key may be made under these KEKs now.
+pub(crate) fn refuses_keys(list: &KekList) -> Option<KeyError> {
+    let svm = list.svm.into();
+    match list.operation {
+        Some(Operation::Delete) => Some(KeyError::SvmBeingDeleted { svm }),
+        Some(Operation::Disable { .. }) => Some(KeyError::KeystoreBeingDisabled { svm }),
+        Some(Operation::Rekey { .. }) | None => None,
+    }
+}
+
 /// The KEKs, if they are in memory.
 pub(crate) fn open_keks(keks: &Keks, svm: SvmId) -> Result<&OpenKeks, KeyError> {
     match keks {
@@ -425,8 +435,10 @@ pub(crate) fn closed(svm: SvmId, why: Closed) -> KeyError {
         Closed::NoKeystore => KeyError::KeystoreLost { svm },
         Closed::NoKek => KeyError::NoKek { svm },
         Closed::Damaged => KeyError::KekDamaged { svm },
-        Closed::KeeperUnreachable => KeyError::KekUnreachable { svm },
-        Closed::KeeperRefused => KeyError::KekRefused { svm },
+        Closed::NotFetched => KeyError::KekNotFetched { svm },
+        Closed::Keeper(trouble) if trouble.is_refusal() => KeyError::KekRefused { svm, trouble },
+        Closed::Keeper(trouble) => KeyError::KekUnreachable { svm, trouble },
+        Closed::NoKeeper => KeyError::KeystoreUnusable { svm },
         Closed::ArenaFull => KeyError::KekWithoutRoom { svm },
     }
 }

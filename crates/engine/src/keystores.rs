@@ -14,10 +14,13 @@ use uuid::Uuid;
 
 use crate::engine::{Core, Engine};
 use crate::error::{Advice, Blame, Fault};
-use crate::keeper::{Calls, Keeper, KeeperError};
+use crate::keeper::{Keeper, KeeperError};
 use crate::key_error::KeyError;
-use crate::live::Closed;
+use crate::keys::closed;
+use crate::live::{Closed, LiveSvm};
+use crate::live_keystores::Keystores;
 use crate::onboard::{self, OnboardKeeper};
+use crate::own_keeper::NoKeeper;
 use crate::records::{Attempts, Body, KeystoreRecord, OnboardRecord, Read, RecordError, Records, V1};
 
 /// The first wrong passphrase of Common Criteria mode costs this wait, each further one twice the one before.
@@ -43,9 +46,9 @@ impl OnboardMode {
     }
 }
 
-/// A keystore.
+/// The cluster's onboard keystore.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeystoreInfo {
+pub struct OnboardInfo {
     /// The keystore's UUID.
     pub id: Uuid,
     /// How it opens.
@@ -61,7 +64,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`KeystoreError::Exists`], [`KeystoreError::Passphrase`] for its length; others as they say.
-    pub fn create_onboard(&self, mode: OnboardMode, passphrase: &Passphrase) -> Result<KeystoreInfo, KeystoreError> {
+    pub fn create_onboard(&self, mode: OnboardMode, passphrase: &Passphrase) -> Result<OnboardInfo, KeystoreError> {
         let core = &self.core;
         let _changing = core.keystore.changing();
         if !matches!(core.keystore.state.load().as_ref(), State::None) {
@@ -84,10 +87,10 @@ impl Engine {
 
     /// The cluster's keystore, if there is one whose record opens.
     #[must_use]
-    pub fn keystore(&self) -> Option<KeystoreInfo> {
+    pub fn keystore(&self) -> Option<OnboardInfo> {
         match self.core.keystore.state.load().as_ref() {
             State::None | State::Damaged => None,
-            State::Present(present) => Some(KeystoreInfo {
+            State::Present(present) => Some(OnboardInfo {
                 id: present.record.body.keystore,
                 mode: match present.record.body.onboard.common_criteria {
                     true => OnboardMode::CommonCriteria,
@@ -153,7 +156,6 @@ impl Engine {
 pub(crate) struct Keystore {
     state: ArcSwap<State>,
     changing: Mutex<()>,
-    calls: Calls,
 }
 
 enum State {
@@ -173,13 +175,14 @@ pub(crate) struct Present {
 
 impl Keystore {
     /// There is none yet.
-    pub(crate) fn none(calls: Calls) -> Self {
-        Self { state: ArcSwap::from_pointee(State::None), changing: Mutex::new(()), calls }
+    pub(crate) fn none() -> Self {
+        Self { state: ArcSwap::from_pointee(State::None), changing: Mutex::new(()) }
     }
 
     /// Reads the keystore's record, and opens it where it opens unattended.
-    pub(crate) fn load(arena: &Arena, records: &Records, calls: Calls) -> Result<Self, RecordError> {
-        let mut found = records.scan::<KeystoreRecord>(&[])?.into_iter().map(|scanned| scanned.read);
+    pub(crate) fn load(arena: &Arena, records: &Records) -> Result<Self, RecordError> {
+        let mut found =
+            records.scan_where::<KeystoreRecord>(&[], KeystoreRecord::is_key)?.into_iter().map(|scanned| scanned.read);
         let state = match (found.next(), found.next()) {
             (None, _) => State::None,
             (_, Some(_)) => {
@@ -198,7 +201,15 @@ impl Keystore {
                 State::Present(Box::new(Present { record, keeper: keeper.map(Arc::new) }))
             }
         };
-        Ok(Self { state: ArcSwap::from_pointee(state), changing: Mutex::new(()), calls })
+        Ok(Self { state: ArcSwap::from_pointee(state), changing: Mutex::new(()) })
+    }
+
+    /// Its UUID, where its record opens.
+    pub(crate) fn id(&self) -> Option<Uuid> {
+        match self.state.load().as_ref() {
+            State::Present(present) => Some(present.record.body.keystore),
+            State::None | State::Damaged => None,
+        }
     }
 
     fn changing(&self) -> MutexGuard<'_, ()> {
@@ -230,15 +241,47 @@ fn unattended_keeper(
 }
 
 impl Core {
-    /// The keeper of this keystore.
-    pub(crate) fn keeper(&self, keystore: Uuid) -> Result<Arc<dyn Keeper>, Closed> {
+    /// The keeper of this keystore, which is the cluster's or one of the SVM's own.
+    pub(crate) fn keeper(&self, svm: &LiveSvm, keystore: Uuid) -> Result<Arc<dyn Keeper>, Closed> {
+        match svm.keystores.load().as_ref() {
+            Keystores::Damaged if self.keystore.id() != Some(keystore) => Err(Closed::Damaged),
+            keystores => match keystores.get(keystore) {
+                Some(live) => self.own_keeper(svm.id, &live).map_err(|error| {
+                    tracing::error!(svm = %svm.id, %keystore, %error, "the keystore has no keeper");
+                    match error {
+                        NoKeeper::Arena(_) => Closed::ArenaFull,
+                        _ => Closed::NoKeeper,
+                    }
+                }),
+                None => self.cluster_keeper_with(keystore),
+            },
+        }
+    }
+
+    fn cluster_keeper_with(&self, keystore: Uuid) -> Result<Arc<dyn Keeper>, Closed> {
         match self.keystore.state.load().as_ref() {
             State::Present(present) if present.record.body.keystore == keystore => {
                 let keeper = present.keeper.clone().ok_or(Closed::Locked)?;
-                Ok(self.keystore.calls.to(keeper))
+                Ok(self.calls.to(keeper))
             }
             State::Damaged => Err(Closed::Damaged),
             State::Present(_) | State::None => Err(Closed::NoKeystore),
+        }
+    }
+
+    /// The keystore that keeps the KEK that the SVM is to get, and its keeper: its own that is enabled, or the cluster's.
+    pub(crate) fn keeper_of_new(&self, svm: &LiveSvm) -> Result<(Uuid, Arc<dyn Keeper>), KeyError> {
+        let own = match svm.keystores.load().as_ref() {
+            Keystores::None => None,
+            Keystores::There(there) => there.list.body.enabled,
+            Keystores::Damaged => return Err(KeyError::KeystoresDamaged { svm: svm.id }),
+        };
+        match own {
+            Some(keystore) => match self.keeper(svm, keystore) {
+                Ok(keeper) => Ok((keystore, keeper)),
+                Err(why) => Err(closed(svm.id, why)),
+            },
+            None => self.cluster_keeper(),
         }
     }
 
@@ -246,7 +289,7 @@ impl Core {
     pub(crate) fn cluster_keeper(&self) -> Result<(Uuid, Arc<dyn Keeper>), KeyError> {
         match self.keystore.state.load().as_ref() {
             State::Present(present) => match &present.keeper {
-                Some(keeper) => Ok((present.record.body.keystore, self.keystore.calls.to(keeper.clone()))),
+                Some(keeper) => Ok((present.record.body.keystore, self.calls.to(keeper.clone()))),
                 None => Err(KeyError::KeystoreLocked),
             },
             State::None => Err(KeyError::NoKeystore),
@@ -440,7 +483,7 @@ mod tests {
         }
 
         fn at(&mut self, now: i64) {
-            Arc::get_mut(&mut self.engine.core).unwrap().clock = Clock::Manual(AtomicI64::new(now));
+            Arc::get_mut(&mut self.engine.core).unwrap().clock = Arc::new(Clock::Manual(AtomicI64::new(now)));
         }
 
         fn unlock(&self, passphrase: &[u8]) -> Result<(), KeystoreError> {

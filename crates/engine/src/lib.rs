@@ -30,8 +30,12 @@
 
 mod anchor;
 mod backup;
+#[cfg(feature = "barbican")]
+mod barbican;
 mod bulk;
+mod check;
 mod clock;
+mod credential;
 mod engine;
 mod epoch;
 mod error;
@@ -47,38 +51,60 @@ mod keks;
 mod key_error;
 mod key_record;
 mod keys;
+mod keystore_name;
 mod keystores;
 mod live;
+mod live_keystores;
 mod onboard;
+mod opening;
+mod operations;
 mod options;
+mod own_keeper;
 mod records;
+mod recovery;
 mod rekey;
 mod rotation;
 mod sealing_key;
+mod status;
 mod store_copy;
+mod svm_keystores;
 mod svms;
 mod verify;
 
 pub use anchor::{Anchor, AnchorError};
 pub use backup::{BackupError, BackupTextError, Import};
+#[cfg(feature = "barbican")]
+pub use barbican::{BarbicanSettings, BarbicanSetupError, BarbicanUpdate};
 pub use bulk::{Creation, NewKey};
+pub use check::Hop;
+pub use credential::ResealError;
 pub use engine::{Engine, OpenEngineError};
 pub use epoch::Standing;
 pub use error::{Advice, Blame, Fault};
 pub use jobs::{Job, JobError, JobInfo, JobOperation, JobStatus, Progress};
-pub use keeper::KeeperError;
+pub use keeper::{KeeperError, Trouble};
 pub use keks::KekInfo;
 pub use key_error::KeyError;
 pub use key_record::{KeyRecordError, ObjectRef};
 pub use keys::{Key, KeyCounts, KeyInfo, OpenKey};
-pub use keystores::{KeystoreError, KeystoreInfo, OnboardMode};
-pub use options::{AnchorSource, KeyMemory, Options, SealingSource};
+pub use keystore_name::{InvalidKeystoreName, KeystoreName};
+pub use keystores::{KeystoreError, OnboardInfo, OnboardMode};
+pub use live_keystores::KeeperTrouble;
+pub use options::{AnchorSource, Fetching, KeyMemory, Options, SealingSource};
+pub use own_keeper::NoKeeper;
 pub use records::{RecordError, RecordName, Subject};
 pub use rekey::RekeyError;
+pub use status::{KekStanding, KeystoreState, KeystoreStatus, NodeStatus};
 pub use store_copy::CopyError;
+pub use svm_keystores::{BarbicanInfo, KeeperInfo, KeystoreInfo, ProxyInfo, SvmKeystoreError};
 pub use svms::{InvalidSvmName, SvmError, SvmInfo, SvmName};
 pub use verify::{Finding, Note, Problem, Report, Unavailable, Unchecked};
 
+#[cfg(feature = "barbican")]
+pub use claviger_barbican::{
+    CertificateDer, Credential, KeystoneUrl, PemError, Proxy, ProxyKind, ProxyUser, SecretUrl, SetupError, Site,
+    UrlError, certificates_from_pem,
+};
 pub use claviger_secret::{Arena, ArenaError, ArenaOptions, Protection, SecretBytes, Usage};
 pub use claviger_store::{self as store, RedbStore, SledStore, Store, StoreError, StoreKind, StoreOptions, Table};
 pub use claviger_wrap::{

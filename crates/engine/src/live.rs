@@ -6,8 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use claviger_wrap::{Kek, KekId, SvmId};
+use uuid::Uuid;
 
-use crate::records::{KekList, Read, RecordError, SealRecord, SvmRecord};
+use crate::keeper::Trouble;
+use crate::live_keystores::{Keystores, LiveKeystores};
+use crate::records::{KekList, Read, RecordError, SealRecord, SvmKeystores, SvmRecord};
 
 /// All SVMs of the hierarchy.
 #[derive(Default)]
@@ -59,16 +62,40 @@ pub(crate) struct LiveSvm {
     pub(crate) record: ArcSwap<Result<Read<SvmRecord>, RecordError>>,
     /// Its KEKs. Load this *before* reading a key record, so that the KEK that the record names is among them.
     pub(crate) keks: ArcSwap<Keks>,
-    /// Held from a commit that changes the `keks` record until that is published; never during I/O to a keeper.
+    /// Its keystores.
+    pub(crate) keystores: ArcSwap<Keystores>,
+    /// Held from a commit that changes the record of its KEKs or of its keystores until that is published; never during I/O to
+    /// a keeper.
     changing: Mutex<()>,
 }
 
 impl LiveSvm {
-    pub(crate) fn new(id: SvmId, record: Result<Read<SvmRecord>, RecordError>, keks: Keks) -> Self {
-        Self { id, record: ArcSwap::from_pointee(record), keks: ArcSwap::from_pointee(keks), changing: Mutex::new(()) }
+    pub(crate) fn new(id: SvmId, record: Result<Read<SvmRecord>, RecordError>, keystores: Keystores) -> Self {
+        Self {
+            id,
+            record: ArcSwap::from_pointee(record),
+            keks: ArcSwap::from_pointee(Keks::None),
+            keystores: ArcSwap::from_pointee(keystores),
+            changing: Mutex::new(()),
+        }
     }
 
-    /// Taken by whoever commits a change of the `keks` record, until it is published.
+    /// Publishes a record of keystores that has been committed. `changing` is held.
+    pub(crate) fn publish_keystores(&self, list: Read<SvmKeystores>) {
+        self.keystores.store(Arc::new(Keystores::There(LiveKeystores::after(&self.keystores.load(), list))));
+    }
+
+    /// Publishes KEKs in place of `closed`, unless somebody else has published some since.
+    pub(crate) fn publish_opened(&self, closed: &Arc<Keks>, opened: Keks) -> bool {
+        let _changing = self.changing();
+        let is_the_same = Arc::ptr_eq(closed, &self.keks.load());
+        if is_the_same {
+            self.keks.store(Arc::new(opened));
+        }
+        is_the_same
+    }
+
+    /// Taken by whoever commits a change of one of these records, until it is published.
     pub(crate) fn changing(&self) -> MutexGuard<'_, ()> {
         self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -98,6 +125,27 @@ impl Keks {
     pub(crate) const fn is_open(&self) -> bool {
         matches!(self, Self::Open(_))
     }
+
+    /// Why they are not in memory, where there are some.
+    pub(crate) const fn why_closed(&self) -> Option<Closed> {
+        match self {
+            Self::None | Self::Damaged | Self::Open(_) => None,
+            Self::Closed { why, .. } => Some(*why),
+        }
+    }
+
+    /// The record, where there is one that opens.
+    pub(crate) const fn list(&self) -> Option<&Read<KekList>> {
+        match self {
+            Self::None | Self::Damaged => None,
+            Self::Closed { list, .. } | Self::Open(OpenKeks { list, .. }) => Some(list),
+        }
+    }
+
+    /// Whether this keystore keeps one of the live versions.
+    pub(crate) fn is_kept_by(&self, keystore: Uuid) -> bool {
+        self.list().is_some_and(|list| list.body.is_kept_by(keystore))
+    }
 }
 
 /// Why KEKs are not in memory.
@@ -111,10 +159,12 @@ pub(crate) enum Closed {
     NoKeystore,
     /// What the keeper kept is damaged, or is another KEK.
     Damaged,
-    /// The keeper did not answer.
-    KeeperUnreachable,
-    /// The keeper refused to give them.
-    KeeperRefused,
+    /// Their keeper is outside the node, and nobody has asked it since the start.
+    NotFetched,
+    /// The keeper did not give them.
+    Keeper(Trouble),
+    /// The keystore's settings cannot be used, or this build has no keeper of its kind.
+    NoKeeper,
     /// Key memory is full.
     ArenaFull,
 }

@@ -1,5 +1,7 @@
 //! The onboard keeper: a CKEK under a passphrase (`docs/formats.md`, passphrase keys).
 
+use std::time::Instant;
+
 use claviger_secret::{Arena, ArenaError};
 use claviger_wrap::{
     CheckValue, Iterations, Key256, Passphrase, PassphraseKdf, PassphraseKeys, SealingKey, SystemRandom, UnwrapError,
@@ -7,6 +9,7 @@ use claviger_wrap::{
 };
 use uuid::Uuid;
 
+use crate::check::Hop;
 use crate::keeper::{Keeper, KeeperError, KekPlace, KeptKek};
 use crate::keystores::KeystoreError;
 use crate::records::OnboardRecord;
@@ -45,6 +48,15 @@ impl Keeper for OnboardKeeper {
 
     fn discard(&self, _kept: &KeptKek) -> Result<(), KeeperError> {
         Ok(())
+    }
+
+    /// The CKEK is in memory: there is nothing on the way to it.
+    fn probe(&self, each: &mut dyn FnMut(Hop)) -> Result<(), KeeperError> {
+        let began = Instant::now();
+        let tried = self.wrapping.wrap(&self.ckek).map(drop);
+        let outcome = tried.as_ref().map(|()| "RFC 3394".to_owned()).map_err(|error| error.to_string());
+        each(Hop { name: "wrap".into(), took: began.elapsed(), outcome });
+        Ok(tried?)
     }
 }
 

@@ -30,6 +30,8 @@ pub struct Options {
     pub job_retention: Duration,
     /// Whether jobs that were interrupted go on by themselves: yes. Else each waits until it is asked for again.
     pub resume_jobs: bool,
+    /// How KEKs come into memory whose keepers are outside the node: by themselves, and an opening waits 15 s for them at most.
+    pub fetching: Fetching,
     /// Faults of keepers, for tests: none.
     #[cfg(feature = "faults")]
     pub keeper_faults: Option<crate::faults::KeeperFaults>,
@@ -46,9 +48,29 @@ impl Default for Options {
             store_options: StoreOptions::default(),
             job_retention: Duration::from_secs(24 * 60 * 60),
             resume_jobs: true,
+            fetching: Fetching::default(),
             #[cfg(feature = "faults")]
             keeper_faults: None,
         }
+    }
+}
+
+/// How KEKs come into memory whose keepers are outside the node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fetching {
+    /// By themselves: all are asked for when the hierarchy is opened, and those that are not given again and again, with growing
+    /// waits of up to a minute, until they are in memory.
+    Automatic {
+        /// How long the opening waits for the first answers. With zero, it waits for nobody, and keys open a moment later.
+        wait: Duration,
+    },
+    /// With [`Engine::restore_keks`](crate::Engine::restore_keks) alone: nobody is asked before.
+    OnRequest,
+}
+
+impl Default for Fetching {
+    fn default() -> Self {
+        Self::Automatic { wait: Duration::from_secs(15) }
     }
 }
 

@@ -8,8 +8,9 @@
 use std::sync::Arc;
 
 use claviger_secret::{Burning, burned};
-use claviger_store::{Batch, Entry, Expect, Outcome, Replacement, Table};
+use claviger_store::{Batch, Entry, Expect, Outcome, Replacement, StoreError, Table};
 use claviger_wrap::{KeyBlob, Nonces, SvmId, SystemRandom, VersionExhausted, random_uuid};
+use uuid::Uuid;
 
 use crate::engine::{Core, Engine};
 use crate::error::{Advice, Blame, Fault};
@@ -18,9 +19,12 @@ use crate::key_error::KeyError;
 use crate::key_record::{KeyRecord, ObjectRef, parse_store_key};
 use crate::keys::{PAGE, closed, guard, open_keks, seal};
 use crate::live::{Closed, Keks, LiveKek, LiveSvm, OpenKeks};
+use crate::live_keystores::Keystores;
+use crate::operations::{self, Halted, Work};
 use crate::records::{
-    Body, JobRecord, KekList, Kept, Operation, Phase, Plan, Read, RecordError, RekeyStep, SealRecord, Stop, V1,
+    Body, JobRecord, KekList, Kept, Operation, Phase, Read, RecordError, RekeyStep, SealRecord, SvmKeystores, Task, V1,
 };
+use crate::status::KeystoreState;
 
 /// The cursor is made durable once in so many pages: it only saves time.
 const PAGES_PER_CURSOR: usize = 16;
@@ -45,10 +49,11 @@ impl Engine {
             };
             let started = match open.list.body.operation {
                 Some(Operation::Delete) => Err(KeyError::SvmBeingDeleted { svm }.into()),
+                Some(Operation::Disable { .. }) => {
+                    Err(RekeyError::KeystoreBusy { svm, state: KeystoreState::Disabling })
+                }
                 Some(Operation::Rekey { job }) => match self.core.records.read::<JobRecord>(job.as_bytes()) {
-                    Ok(Some(record)) if matches!(record.body.phase, Phase::Running { .. }) => {
-                        Ok(self.jobs.run(&self.core, record)?)
-                    }
+                    Ok(Some(record)) if record.body.is_running() => Ok(self.jobs.run(&self.core, record)?),
                     Err(error @ RecordError::Store(_)) => Err(error.into()),
                     // The job's record is lost, or ended without freeing the SVM. The KEKs say where a new job goes on.
                     Ok(_) | Err(_) => self.start_rekey(&live, open),
@@ -58,6 +63,8 @@ impl Engine {
             match started {
                 // Another thread has begun a rekey: both get its job.
                 Err(RekeyError::Key(KeyError::KeksChanged { .. })) if live.changed_since(&keks) => {}
+                // An operation on its keystores has begun: the next look finds it.
+                Err(RekeyError::KeystoresChanged) => {}
                 started => return started,
             }
         }
@@ -74,6 +81,24 @@ impl Engine {
 impl Core {
     /// Commits the job's record, and in the `keks` record that the SVM is taken.
     fn start_rekey(&self, svm: &LiveSvm, open: &OpenKeks) -> Result<Read<JobRecord>, RekeyError> {
+        let keystores = svm.keystores.load_full();
+        let unchanged = match keystores.as_ref() {
+            Keystores::None => Expect::Absent,
+            Keystores::Damaged => return Err(KeyError::KeystoresDamaged { svm: svm.id }.into()),
+            Keystores::There(there) => {
+                let SvmKeystores { enabled, job, .. } = there.list.body;
+                if let Some(job) = job {
+                    let state = self.state_while(job);
+                    return Err(RekeyError::KeystoreBusy { svm: svm.id, state });
+                }
+                if let Some(keystore) = enabled
+                    && !open.list.body.is_kept_by(keystore)
+                {
+                    return Err(RekeyError::Mixed { svm: svm.id, keystore });
+                }
+                there.list.unchanged()
+            }
+        };
         let job = random_uuid(&mut SystemRandom).map_err(RecordError::Random)?;
         let step = match open.retiring {
             // An earlier rekey stopped half-way: go on to the KEK that it made.
@@ -86,13 +111,14 @@ impl Core {
         let record = JobRecord {
             version: V1,
             job,
-            plan: Plan::RekeyInternal { svm: svm.id.uuid() },
+            task: Task::RekeyInternal { svm: svm.id.uuid(), step },
             started: self.clock.now(),
             done: 0,
             total: None,
-            phase: Phase::Running { step },
+            phase: Phase::Running,
         };
-        let (batch, record) = self.put_job(Batch::new(), None, record)?;
+        let batch = Batch::new().require(Table::Keystores, SvmKeystores::key_of(svm.id), unchanged);
+        let (batch, record) = self.put_job(batch, None, record)?;
         let list = KekList { operation: Some(Operation::Rekey { job }), ..open.list.body.clone() };
         self.replace_keks(svm, &open.list, list, batch, |_, list| Keks::Open(OpenKeks { list, ..open.clone() }))
             .map_err(|error| busy(error, svm.id))?;
@@ -126,107 +152,40 @@ impl Core {
 
 fn busy(error: RecordError, svm: SvmId) -> RekeyError {
     match error {
-        RecordError::Store(claviger_store::StoreError::Conflict { .. }) => KeyError::KeksChanged { svm }.into(),
+        RecordError::Store(StoreError::Conflict { table: Table::Keystores, .. }) => RekeyError::KeystoresChanged,
+        RecordError::Store(StoreError::Conflict { .. }) => KeyError::KeksChanged { svm }.into(),
         error => error.into(),
     }
 }
 
-/// Whether the job's keys are in memory.
-pub(crate) fn is_possible(core: &Core, job: &JobRecord) -> bool {
-    let Plan::RekeyInternal { svm } = job.plan;
-    core.live.svm(svm.into()).is_some_and(|svm| matches!(svm.keks.load().as_ref(), Keks::Open(_)))
-}
-
-/// Runs the job to its end, or until it must stop. Returns its record as it then stands.
-pub(crate) fn run(core: &Core, cell: &Cell, record: Read<JobRecord>) -> JobRecord {
-    let Plan::RekeyInternal { svm } = record.body.plan;
-    let span = tracing::info_span!("rekey", job = %record.body.job, %svm);
-    let _entered = span.enter();
-    let Some(svm) = core.live.svm(svm.into()) else { return record.body };
-
-    let mut rekey = Rekey { core, cell, svm, record };
-    let stop = match rekey.steps() {
-        Ok(()) => return rekey.record.body,
-        Err(Halted::Close) => return rekey.record.body,
-        Err(Halted::Unforgotten(error)) => {
-            tracing::warn!(
-                error = chain(&error),
-                "the rekey is complete, but the old KEK is not discarded; resume the job"
-            );
-            return rekey.record.body;
-        }
-        Err(Halted::Cancel) => Stop::Cancelled,
-        Err(Halted::Failed(error)) => {
-            let (fault, advice) = error.blame();
-            Stop::Failed { message: chain(&error), fault, advice }
-        }
-    };
-    tracing::warn!(?stop, "the rekey stops");
-    match end(core, &rekey.record, stop) {
-        Ok(record) => record.body,
-        Err(error) => {
-            tracing::error!(%error, "the end of the job could not be written; it can be resumed");
-            rekey.record.body
-        }
-    }
-}
-
-/// Commits that the job has ended, and that the SVM is free again.
-pub(crate) fn end(core: &Core, old: &Read<JobRecord>, stop: Stop) -> Result<Read<JobRecord>, RecordError> {
-    let Plan::RekeyInternal { svm } = old.body.plan;
-    let ended = JobRecord { phase: Phase::Ended { at: core.clock.now(), stop }, ..old.body.clone() };
-    let (batch, ended) = core.put_job(Batch::new(), Some(old), ended)?;
-    let svm = core.live.svm(svm.into());
-    let holds = |list: &KekList| list.operation == Some(Operation::Rekey { job: old.body.job });
-    match svm.as_ref().map(|svm| (svm, svm.keks.load_full())) {
-        Some((svm, keks)) => match keks.as_ref() {
-            Keks::Open(OpenKeks { list, .. }) | Keks::Closed { list, .. } if holds(&list.body) => {
-                let free = KekList { operation: None, ..list.body.clone() };
-                core.replace_keks(svm, list, free, batch, crate::keks::with_list)?;
-            }
-            Keks::None | Keks::Damaged | Keks::Open(_) | Keks::Closed { .. } => core.records.store().commit(batch)?,
-        },
-        None => core.records.store().commit(batch)?,
-    }
-    Ok(ended)
-}
-
-/// Why the steps stopped before the end.
-enum Halted {
-    Close,
-    Cancel,
-    Failed(KeyError),
-    /// The new KEK is in force, and the keeper has yet to forget the old one. The job waits to be resumed: nobody else
-    /// knows that there is something to discard.
-    Unforgotten(KeyError),
-}
-
-impl<E: Into<KeyError>> From<E> for Halted {
-    fn from(error: E) -> Self {
-        Self::Failed(error.into())
-    }
+/// Runs the job to its end, or until it must stop.
+pub(crate) fn run(work: &mut Work<'_>, svm: Arc<LiveSvm>) -> Result<(), Halted> {
+    let Work { core, cell, record } = work;
+    Rekey { core, cell, svm, record }.steps()
 }
 
 struct Rekey<'a> {
     core: &'a Core,
     cell: &'a Cell,
     svm: Arc<LiveSvm>,
-    record: Read<JobRecord>,
+    record: &'a mut Read<JobRecord>,
 }
 
 impl Rekey<'_> {
     fn steps(&mut self) -> Result<(), Halted> {
         loop {
-            match (self.record.body.phase.clone(), self.cell.halt()) {
-                (Phase::Ended { .. }, _) => return Ok(()),
+            let Task::RekeyInternal { step, .. } = &self.record.body.task else { return Ok(()) };
+            match (step.clone(), self.cell.halt()) {
+                _ if !self.record.body.is_running() => return Ok(()),
                 (_, Some(Halt::Close)) => return Err(Halted::Close),
                 // The old KEK is dropped already: there is nothing left that could be cancelled.
-                (Phase::Running { step: RekeyStep::Discard { kept } }, _) => {
-                    self.discard(&kept).map_err(Halted::Unforgotten)?;
+                (RekeyStep::Discard { kept }, _) => {
+                    operations::discard(self.core, self.record, &self.svm, &kept)?;
+                    tracing::info!(keys = self.record.body.done, "the rekey is complete");
                 }
                 (_, Some(Halt::Cancel)) => return Err(Halted::Cancel),
-                (Phase::Running { step: RekeyStep::Make }, None) => self.make()?,
-                (Phase::Running { step: RekeyStep::Rewrap { cursor } }, None) => self.rewrap(cursor)?,
+                (RekeyStep::Make, None) => self.make()?,
+                (RekeyStep::Rewrap { cursor }, None) => self.rewrap(cursor)?,
             }
         }
     }
@@ -236,7 +195,13 @@ impl Rekey<'_> {
         let keks = self.svm.keks.load_full();
         let open = self.open(&keks)?;
         let version = open.current.kek.version().next().map_err(|_| self.changed())?;
-        let (kek, entry) = self.core.make_kek(self.svm.id, version)?;
+        let mut keepers = Vec::new();
+        for Kept { keystore, .. } in &open.list.body.current.kept {
+            let keeper = self.core.keeper(&self.svm, *keystore).map_err(|why| closed(self.svm.id, why))?;
+            keepers.push((*keystore, keeper));
+        }
+        let (kek, entry) = self.core.make_kek(&self.svm, &keepers, version)?;
+        let kept = entry.kept.clone();
         let reservation = self.core.first_reservation(self.svm.id, version)?;
 
         let step = RekeyStep::Rewrap { cursor: Vec::new() };
@@ -248,12 +213,18 @@ impl Rekey<'_> {
         );
         let list = &open.list.body;
         let list = KekList { current: entry, retiring: Some(list.current.clone()), ..list.clone() };
-        self.core.replace_keks(&self.svm, &open.list, list, batch, |_, list| {
+        let made = self.core.replace_keks(&self.svm, &open.list, list, batch, |_, list| {
             kek.seals().raise(reservation.body.reserved);
             let current = Arc::new(LiveKek::new(kek, Some(reservation)));
             Keks::Open(OpenKeks { list, current, retiring: Some(open.current.clone()) })
-        })?;
-        self.record = record;
+        });
+        if let Err(error) = made {
+            if error.leaves_nothing() {
+                self.core.discard_unused(&self.svm, &kept);
+            }
+            return Err(error.into());
+        }
+        *self.record = record;
         Ok(())
     }
 
@@ -273,15 +244,7 @@ impl Rekey<'_> {
         self.core.replace_keks(&self.svm, &open.list, list, batch, |_, list| {
             Keks::Open(OpenKeks { list, current: open.current.clone(), retiring: None })
         })?;
-        self.record = record;
-        Ok(())
-    }
-
-    /// The keeper forgets the old KEK. One commit ends the job.
-    fn discard(&mut self, kept: &[Kept]) -> Result<(), KeyError> {
-        self.core.discard(kept)?;
-        self.record = end(self.core, &self.record, Stop::Succeeded)?;
-        tracing::info!(keys = self.record.body.done, "the rekey is complete");
+        *self.record = record;
         Ok(())
     }
 
@@ -310,7 +273,7 @@ impl Rekey<'_> {
                 let step = RekeyStep::Rewrap { cursor: after.clone() };
                 let (batch, record) = self.next(Batch::new(), step, self.record.body.done)?;
                 self.core.records.store().commit(batch).map_err(RecordError::Store)?;
-                self.record = record;
+                *self.record = record;
             }
         }
         if is_whole {
@@ -368,8 +331,9 @@ impl Rekey<'_> {
 
     /// The job's record at its next step, and the batch that commits it.
     fn next(&self, batch: Batch, step: RekeyStep, done: u64) -> Result<(Batch, Read<JobRecord>), RecordError> {
-        let body = JobRecord { phase: Phase::Running { step }, done, ..self.record.body.clone() };
-        self.core.put_job(batch, Some(&self.record), body)
+        let task = Task::RekeyInternal { svm: self.svm.id.uuid(), step };
+        let body = JobRecord { task, done, ..self.record.body.clone() };
+        self.core.put_job(batch, Some(self.record), body)
     }
 
     fn open<'k>(&self, keks: &'k Keks) -> Result<&'k OpenKeks, KeyError> {
@@ -409,17 +373,6 @@ fn some(after: &[u8]) -> Option<&[u8]> {
     Some(after).filter(|after| !after.is_empty())
 }
 
-/// An error with its causes, for a job's record.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
-}
-
 /// Why a rekey could not begin. Nothing has changed then, unless the store failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -430,6 +383,25 @@ pub enum RekeyError {
         /// The SVM.
         svm: SvmId,
     },
+    /// The SVM's KEK is kept by the cluster's keystore, and another is enabled for the SVM.
+    #[error("the KEK of SVM {svm} is still kept by the cluster's keystore; migrate it to keystore {keystore} first")]
+    Mixed {
+        /// The SVM.
+        svm: SvmId,
+        /// Its enabled keystore.
+        keystore: Uuid,
+    },
+    /// An operation on the SVM's keystores runs, or was interrupted.
+    #[error("the keystore of SVM {svm} is {}; try again when that has ended, or repeat it where it was interrupted", state.as_str())]
+    KeystoreBusy {
+        /// The SVM.
+        svm: SvmId,
+        /// What the operation makes of the keystore.
+        state: KeystoreState,
+    },
+    /// The SVM's keystores changed meanwhile.
+    #[error("the keystores of the SVM were changed at the same time; try again")]
+    KeystoresChanged,
     /// The SVM has had all KEK versions that there are.
     #[error("the SVM cannot be rekeyed any more")]
     Versions(#[from] VersionExhausted),
@@ -447,7 +419,8 @@ pub enum RekeyError {
 impl Blame for RekeyError {
     fn blame(&self) -> (Fault, Advice) {
         match self {
-            Self::NoKeys { .. } | Self::Versions(_) => (Fault::Caller, Advice::Correct),
+            Self::NoKeys { .. } | Self::Versions(_) | Self::Mixed { .. } => (Fault::Caller, Advice::Correct),
+            Self::KeystoreBusy { .. } | Self::KeystoresChanged => (Fault::Caller, Advice::Retry),
             Self::Key(error) => error.blame(),
             Self::Thread(_) => (Fault::Node, Advice::Retry),
             Self::Records(error) => error.blame(),

@@ -59,9 +59,10 @@ impl Engine {
         for table in Table::ALL {
             compare(&*source, &*copy, table)?;
         }
+        let fetching = options.fetching;
         let mut core = Core::load(copy.into(), Some(to), options)?;
         core.read_only = true;
-        Ok(Self::over(core, false))
+        Ok(Self::over(core, false, fetching))
     }
 }
 

@@ -13,8 +13,11 @@ use uuid::Uuid;
 use crate::engine::Engine;
 use crate::error::{Advice, Blame, Fault};
 use crate::keeper::KeeperError;
-use crate::live::{Keks, LiveSvm};
-use crate::records::{Body, KekList, NameRecord, Operation, Read, RecordError, SealRecord, SvmRecord, V1};
+use crate::live::LiveSvm;
+use crate::live_keystores::Keystores;
+use crate::records::{
+    Body, KekList, NameRecord, Operation, Read, RecordError, SealRecord, SvmKeystores, SvmRecord, V1,
+};
 
 /// The name of an SVM: 1 to 47 ASCII letters, digits, `.`, `-` and `_`, of which the first is a letter or `_`; not a UUID.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -220,7 +223,7 @@ impl crate::engine::Core {
             .put(Table::Svms, taken.key(), self.records.seal(&taken)?)
             .put(Table::Svms, record.key(), raw.clone());
         self.commit(batch).map_err(|error| name_taken(error, name, &taken))?;
-        let live = LiveSvm::new(svm, Ok(Read { body: record, raw }), Keks::None);
+        let live = LiveSvm::new(svm, Ok(Read { body: record, raw }), Keystores::None);
         let info = SvmInfo::of(&live);
         self.live.add(live);
         Ok(info)
@@ -230,8 +233,22 @@ impl crate::engine::Core {
     /// the `keks` record first, which every creation expects unchanged; only then are keys looked for.
     pub(crate) fn delete_svm(&self, live: &LiveSvm, record: &Read<SvmRecord>) -> Result<(), SvmError> {
         let svm = live.id;
+        let keystores = live.keystores.load_full();
+        let own = match keystores.as_ref() {
+            Keystores::None => None,
+            Keystores::There(there) if there.list.body.keystores.is_empty() => Some(there.list.unchanged()),
+            // What does not open may hold some.
+            Keystores::There(_) | Keystores::Damaged => return Err(SvmError::HasKeystores { svm }),
+        };
         let delete = |record: &Read<SvmRecord>| {
-            Batch::new()
+            let key = SvmKeystores::key_of(svm);
+            let batch = match own.clone() {
+                None => Batch::new().require(Table::Keystores, key, Expect::Absent),
+                Some(unchanged) => {
+                    Batch::new().require(Table::Keystores, key.clone(), unchanged).delete(Table::Keystores, key)
+                }
+            };
+            batch
                 .require(Table::Svms, record.body.key(), record.unchanged())
                 .delete(Table::Svms, record.body.key())
                 .delete(Table::Svms, NameRecord::key_of(&record.body.name))
@@ -255,7 +272,7 @@ impl crate::engine::Core {
             return Err(SvmError::HasKeys { svm });
         }
         let announced = match list.body.operation {
-            Some(Operation::Rekey { .. }) => return Err(SvmError::Busy { svm }),
+            Some(Operation::Rekey { .. } | Operation::Disable { .. }) => return Err(SvmError::Busy { svm }),
             Some(Operation::Delete) => list,
             None => self.set_operation(live, &list, Some(Operation::Delete)).map_err(|error| busy(error, svm))?,
         };
@@ -266,7 +283,7 @@ impl crate::engine::Core {
         // Nothing is under these KEKs any more, and nothing will be. The keeper forgets them while the records still say
         // what it has to forget.
         for entry in announced.body.entries() {
-            self.discard(&entry.kept)?;
+            self.discard(live, &entry.kept)?;
         }
         let mut record = record.clone();
         loop {
@@ -340,6 +357,12 @@ pub enum SvmError {
         /// The SVM.
         svm: SvmId,
     },
+    /// The SVM has keystores of its own.
+    #[error("SVM {svm} has keystores; disable and delete them first")]
+    HasKeystores {
+        /// The SVM.
+        svm: SvmId,
+    },
     /// Another operation has the SVM to itself.
     #[error("another operation runs on SVM {svm}; try again when it has ended")]
     Busy {
@@ -360,7 +383,7 @@ impl Blame for SvmError {
             Self::Unknown { .. } | Self::UnknownName { .. } | Self::NameTaken { .. } | Self::Admin => {
                 (Fault::Caller, Advice::Correct)
             }
-            Self::HasKeys { .. } => (Fault::Caller, Advice::Correct),
+            Self::HasKeys { .. } | Self::HasKeystores { .. } => (Fault::Caller, Advice::Correct),
             Self::Busy { .. } => (Fault::Caller, Advice::Retry),
             Self::Keeper(error) => error.blame(),
             Self::Records(error) => error.blame(),

@@ -110,7 +110,9 @@ fn a_first_kek_that_is_not_kept_is_no_key() {
         let engine = open(&disk, &[(event, failure)]);
         let error = engine.create_key(svm, volume(1), XTS).unwrap_err();
         match failure {
-            Failure::Refused => assert!(matches!(error, KeyError::Keeper(KeeperError::Refused { .. })), "{error:?}"),
+            Failure::Refused => {
+                assert!(matches!(error, KeyError::Keeper(KeeperError::CredentialRefused { .. })), "{error:?}")
+            }
             _ => assert!(matches!(error, KeyError::Keeper(KeeperError::Unreachable { .. })), "{error:?}"),
         }
         assert_eq!(error.blame(), blame(failure));

@@ -56,5 +56,5 @@ pub use passphrase::{
 };
 pub use plain::PlainKey;
 pub use random::{RandomError, SystemRandom, fill, random_uuid};
-pub use sealed::{BodyKey, RecordPlace, SealingKey, UnsealError};
+pub use sealed::{BodyKey, OpenSecretError, RecordPlace, SealingKey, UnsealError};
 pub use seals::{Nonce, NonceError, Nonces, SealCount, SealsExhausted, SealsUnreserved};

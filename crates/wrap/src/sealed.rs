@@ -5,7 +5,7 @@ use std::fmt;
 
 use aes_gcm::aead::inout::InOutBuf;
 use aes_gcm::{AeadInOut, Aes256Gcm};
-use claviger_secret::{Arena, ArenaError, Guarded, burned};
+use claviger_secret::{Arena, ArenaError, Guarded, SecretBytes, burned};
 use rand_core::TryCryptoRng;
 use uuid::Uuid;
 
@@ -106,6 +106,16 @@ impl SealingKey {
         open_body(&self.cipher, &record_aad(prefix, place.key), body)
     }
 
+    /// The key that seals credentials of keepers within their records, so that opening such a record does not bring them into
+    /// ordinary memory.
+    ///
+    /// # Errors
+    /// The arena is full.
+    pub fn credentials(&self) -> Result<BodyKey, ArenaError> {
+        let cipher = gcm(&self.arena, &self.key.expand(&self.arena, &[b"claviger-credential-1"])?)?;
+        Ok(BodyKey { arena: self.arena.clone(), cipher })
+    }
+
     /// The key that wraps the CKEK of the onboard keystore `keystore` while that opens unattended.
     ///
     /// # Errors
@@ -122,8 +132,9 @@ impl fmt::Debug for SealingKey {
     }
 }
 
-/// Seals and opens the body of a backup.
+/// Seals and opens the body of a backup, and credentials.
 pub struct BodyKey {
+    arena: Arena,
     cipher: Guarded<Aes256Gcm>,
 }
 
@@ -133,7 +144,7 @@ impl BodyKey {
     /// # Errors
     /// The arena is full.
     pub fn of_backup(arena: &Arena, ckek: &Key256) -> Result<Self, ArenaError> {
-        Ok(Self { cipher: gcm(arena, &ckek.expand(arena, &[b"claviger-backup-1"])?)? })
+        Ok(Self { arena: arena.clone(), cipher: gcm(arena, &ckek.expand(arena, &[b"claviger-backup-1"])?)? })
     }
 
     /// Seals `plain`: nonce, ciphertext, tag. `header` is bound as associated data.
@@ -156,6 +167,29 @@ impl BodyKey {
     pub fn open(&self, header: &[u8], sealed: &[u8]) -> Result<Vec<u8>, UnsealError> {
         open_body(&self.cipher, header, sealed)
     }
+
+    /// The same of a secret of at most 1,024 bytes, which is nowhere but in the arena.
+    ///
+    /// # Errors
+    /// [`UnsealError`] in [`OpenSecretError::Unseal`]; the arena is full, or the secret too long for it.
+    pub fn open_secret(&self, header: &[u8], sealed: &[u8]) -> Result<SecretBytes, OpenSecretError> {
+        let (nonce, ciphertext, tag) = parts(sealed)?;
+        let mut plain = self.arena.bytes(ciphertext.len())?;
+        burned(|_| decrypt(&self.cipher, header, nonce, ciphertext, tag, plain.expose_mut()))?;
+        Ok(plain)
+    }
+}
+
+/// Why a sealed secret did not open.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenSecretError {
+    /// It is not what was sealed.
+    #[error(transparent)]
+    Unseal(#[from] UnsealError),
+    /// There is no room for it.
+    #[error(transparent)]
+    Arena(#[from] ArenaError),
 }
 
 impl fmt::Debug for BodyKey {
@@ -200,14 +234,31 @@ where
 }
 
 fn open_body(cipher: &Aes256Gcm, aad: &[u8], body: &[u8]) -> Result<Vec<u8>, UnsealError> {
+    let (nonce, ciphertext, tag) = parts(body)?;
+    let mut plain = vec![0; ciphertext.len()];
+    burned(|_| decrypt(cipher, aad, nonce, ciphertext, tag, &mut plain))?;
+    Ok(plain)
+}
+
+type Parts<'a> = (&'a [u8; NONCE_LEN], &'a [u8], &'a [u8; TAG_LEN]);
+
+/// Nonce, ciphertext and tag.
+fn parts(body: &[u8]) -> Result<Parts<'_>, UnsealError> {
     let (nonce, rest) = body.split_first_chunk::<NONCE_LEN>().ok_or(UnsealError::Truncated)?;
     let (ciphertext, tag) = rest.split_last_chunk::<TAG_LEN>().ok_or(UnsealError::Truncated)?;
-    let mut plain = vec![0; ciphertext.len()];
-    burned(|_| {
-        let buffer = InOutBuf::new(ciphertext, &mut plain).map_err(|_| UnsealError::Damaged)?;
-        cipher.decrypt_inout_detached(nonce.into(), aad, buffer, tag.into()).map_err(|_| UnsealError::Damaged)
-    })?;
-    Ok(plain)
+    Ok((nonce, ciphertext, tag))
+}
+
+fn decrypt(
+    cipher: &Aes256Gcm,
+    aad: &[u8],
+    nonce: &[u8; NONCE_LEN],
+    ciphertext: &[u8],
+    tag: &[u8; TAG_LEN],
+    plain: &mut [u8],
+) -> Result<(), UnsealError> {
+    let buffer = InOutBuf::new(ciphertext, plain).map_err(|_| UnsealError::Damaged)?;
+    cipher.decrypt_inout_detached(nonce.into(), aad, buffer, tag.into()).map_err(|_| UnsealError::Damaged)
 }
 
 /// Why a sealed record did not open.

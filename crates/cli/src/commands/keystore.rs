@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use claviger::{KeystoreInfo, OnboardMode};
+use claviger::{OnboardInfo, OnboardMode};
 use jiff::Timestamp;
 use serde::Serialize;
 use uuid::Uuid;
@@ -24,7 +24,7 @@ pub(crate) struct KeystoreView {
 }
 
 impl KeystoreView {
-    pub(crate) fn of(keystore: &KeystoreInfo) -> Self {
+    pub(crate) fn of(keystore: &OnboardInfo) -> Self {
         Self {
             id: keystore.id,
             kind: "onboard",

@@ -57,6 +57,18 @@ pub(crate) enum Operation {
     Rekey { job: Uuid },
     /// The SVM is being deleted: no key may be made any more.
     Delete,
+    /// The keystore that keeps its KEKs is being disabled by this job: no key may be made meanwhile.
+    Disable { job: Uuid },
+}
+
+impl Operation {
+    /// The job that it is of.
+    pub(crate) const fn job(self) -> Option<Uuid> {
+        match self {
+            Self::Rekey { job } | Self::Disable { job } => Some(job),
+            Self::Delete => None,
+        }
+    }
 }
 
 impl KekList {
@@ -67,6 +79,11 @@ impl KekList {
     /// Whether a key of the table `keks` is a list's.
     pub(crate) const fn is_key(key: &[u8]) -> bool {
         key.len() == size_of::<SvmId>()
+    }
+
+    /// Whether this keystore keeps one of them.
+    pub(crate) fn is_kept_by(&self, keystore: Uuid) -> bool {
+        self.entries().any(|entry| entry.kept.iter().any(|kept| kept.keystore == keystore))
     }
 
     /// The live versions, the current one first.

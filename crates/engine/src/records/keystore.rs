@@ -1,4 +1,4 @@
-//! The `keystores` records: configurations of keepers.
+//! The record of the cluster's keystore, in the table `keystores`.
 
 use claviger_store::Table;
 use claviger_wrap::{Iterations, PassphraseRules};
@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{Body, V1, hex_array};
 
-/// A keystore. There is one kind so far: onboard, at the cluster scope, enabled from its creation.
+/// The cluster's keystore. There is one kind so far: onboard, enabled from its creation.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct KeystoreRecord {
@@ -19,6 +19,13 @@ pub(crate) struct KeystoreRecord {
     pub(crate) created: Timestamp,
     /// The onboard keeper's own part.
     pub(crate) onboard: OnboardRecord,
+}
+
+impl KeystoreRecord {
+    /// Whether a key of the table `keystores` is of this record.
+    pub(crate) const fn is_key(key: &[u8]) -> bool {
+        key.len() == size_of::<Uuid>()
+    }
 }
 
 impl Body for KeystoreRecord {

@@ -8,6 +8,7 @@ mod keystore;
 mod node;
 mod subject;
 mod svm;
+mod svm_keystores;
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,12 +21,15 @@ use serde::{Deserialize, Serialize};
 use crate::anchor::AnchorError;
 
 pub(crate) use epoch::{AnchorRecord, EpochRecord};
-pub(crate) use job::{JobRecord, Phase, Plan, RekeyStep, Stop};
+pub(crate) use job::{DisableStep, JobRecord, MoveStep, Phase, Purpose, RekeyStep, Stop, Task};
 pub(crate) use kek::{KekEntry, KekList, Kept, Operation, SealRecord};
 pub(crate) use keystore::{Attempts, KeystoreRecord, OnboardRecord};
 pub(crate) use node::NodeRecord;
 pub use subject::Subject;
 pub(crate) use svm::{NameRecord, SvmRecord};
+pub(crate) use svm_keystores::{
+    BarbicanRecord, CaCertificate, Configuration, KeeperRecord, ProxyRecord, ProxyUserRecord, SvmKeystores,
+};
 
 /// A record's body. `Serialize` and `Deserialize` give the JSON, which must refuse members that it does not know.
 pub(crate) trait Body: Serialize + DeserializeOwned {
@@ -263,6 +267,23 @@ pub enum RecordError {
         /// Which record.
         name: RecordName,
     },
+}
+
+impl RecordError {
+    /// Whether the change was certainly not made.
+    pub(crate) const fn leaves_nothing(&self) -> bool {
+        match self {
+            // A disk that runs full in the middle of a write tells with the next call.
+            Self::Store(error) => matches!(error, StoreError::Conflict { .. }),
+            Self::Random(_)
+            | Self::Sealed { .. }
+            | Self::Body { .. }
+            | Self::Lost { .. }
+            | Self::Anchor(_)
+            | Self::EpochLost
+            | Self::Misplaced { .. } => true,
+        }
+    }
 }
 
 /// The digits of bytes, which the format spells in one way.

@@ -6,7 +6,7 @@ use claviger_store::Table;
 use claviger_wrap::{KekVersion, SvmId};
 use uuid::Uuid;
 
-use super::{EpochRecord, KekList, NodeRecord, SvmRecord};
+use super::{EpochRecord, KekList, NodeRecord, SvmKeystores, SvmRecord};
 use crate::key_record::{ObjectRef, parse_store_key};
 use crate::svms::SvmName;
 
@@ -22,8 +22,10 @@ pub enum Subject {
     Svm(SvmId),
     /// A name that an SVM has.
     Name(SvmName),
-    /// A keystore.
+    /// The cluster's keystore.
     Keystore(Uuid),
+    /// The keystores of an SVM.
+    SvmKeystores(SvmId),
     /// The live KEKs of an SVM.
     Keks(SvmId),
     /// How many seals one KEK may have made.
@@ -53,7 +55,10 @@ impl Subject {
                 Some(svm) => Some(Self::Svm(svm)),
                 None => Some(Self::Name(super::NameRecord::name_of(key)?)),
             },
-            Table::Keystores => Some(Self::Keystore(uuid(key)?)),
+            Table::Keystores => match SvmKeystores::svm_of(key) {
+                Some(svm) => Some(Self::SvmKeystores(svm)),
+                None => Some(Self::Keystore(uuid(key)?)),
+            },
             Table::Keks => {
                 let (svm, version) = key.split_first_chunk::<16>()?;
                 let svm = SvmId::from_bytes(*svm);
@@ -80,6 +85,7 @@ impl fmt::Display for Subject {
             Self::Svm(svm) => write!(f, "SVM {svm}"),
             Self::Name(name) => write!(f, "name \"{name}\""),
             Self::Keystore(keystore) => write!(f, "keystore {keystore}"),
+            Self::SvmKeystores(svm) => write!(f, "keystores of SVM {svm}"),
             Self::Keks(svm) => write!(f, "KEKs of SVM {svm}"),
             Self::Seals(svm, version) => write!(f, "seal count of KEK version {version} of SVM {svm}"),
             Self::Key(svm, object) => write!(f, "{object} of SVM {svm}"),

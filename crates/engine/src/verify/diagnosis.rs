@@ -89,12 +89,16 @@ pub(crate) fn of_key(
         },
         KeyError::Damaged { .. } => Problem::Damaged,
         KeyError::NoSuchKek { .. } | KeyError::NoKek { .. } => Problem::MissingKek,
-        KeyError::UnknownSvm { .. } | KeyError::Exists { .. } | KeyError::SvmBeingDeleted { .. } => {
-            Problem::Inconsistent
-        }
+        KeyError::UnknownSvm { .. }
+        | KeyError::Exists { .. }
+        | KeyError::SvmBeingDeleted { .. }
+        | KeyError::KeystoreBeingDisabled { .. } => Problem::Inconsistent,
         KeyError::Locked { .. }
         | KeyError::KekDamaged { .. }
+        | KeyError::KekNotFetched { .. }
         | KeyError::KekUnreachable { .. }
+        | KeyError::KeystoreUnusable { .. }
+        | KeyError::KeystoresDamaged { .. }
         | KeyError::KekRefused { .. }
         | KeyError::KekWithoutRoom { .. }
         | KeyError::KeystoreLost { .. } => Problem::ClosedKek,
@@ -106,6 +110,7 @@ pub(crate) fn of_key(
         | KeyError::KeystoreLocked
         | KeyError::KeptOtherwise
         | KeyError::Keeper(_)
+        | KeyError::StillLive { .. }
         | KeyError::SealsExhausted { .. }
         | KeyError::KeksChanged { .. }
         | KeyError::Sealing

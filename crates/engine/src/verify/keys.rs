@@ -6,6 +6,7 @@ use std::sync::Arc;
 use claviger_secret::{Burning, burned};
 use claviger_store::{Entry, Store, Table};
 use claviger_wrap::{KekVersion, SvmId};
+use uuid::Uuid;
 
 use super::diagnosis;
 use super::relations::missing_list;
@@ -15,7 +16,7 @@ use crate::key_error::KeyError;
 use crate::key_record::{KeyRecord, KeyRecordError, ObjectRef, parse_store_key};
 use crate::keys::{each_page, open_keks};
 use crate::live::{Closed, Keks, OpenKeks};
-use crate::records::{KekList, RecordError, RecordName, SvmRecord};
+use crate::records::{KekList, RecordError, RecordName, SvmKeystores, SvmRecord};
 
 /// The check of all key records of a store.
 pub(super) struct Keys<'a> {
@@ -175,12 +176,22 @@ impl Keys<'_> {
     /// What kept KEKs from memory when the hierarchy was opened, and would no longer.
     fn since_opening(&self, svm: SvmId, name: RecordName, list: &KekList) -> (RecordName, Unavailable) {
         let keystore = || {
-            let kept = list.entries().flat_map(|entry| &entry.kept).map(|kept| kept.keystore.as_bytes().to_vec());
-            kept.map(|key| RecordName { table: Table::Keystores, key }).next().unwrap_or_else(|| name.clone())
+            let live = self.core.live.svm(svm).map(|live| live.keystores.load_full());
+            let record_of = |keystore: Uuid| match live.as_ref().and_then(|live| live.get(keystore)) {
+                Some(_) => RecordName::of::<SvmKeystores>(&SvmKeystores::key_of(svm)),
+                None => RecordName { table: Table::Keystores, key: keystore.as_bytes().to_vec() },
+            };
+            let mut kept = list.entries().flat_map(|entry| &entry.kept);
+            kept.next().map_or_else(|| name.clone(), |kept| record_of(kept.keystore))
         };
         match self.core.live.svm(svm).map(|svm| svm.keks.load_full()).as_deref() {
-            Some(Keks::Closed { why: Closed::KeeperUnreachable, .. }) => (keystore(), Unavailable::KeeperUnreachable),
-            Some(Keks::Closed { why: Closed::KeeperRefused, .. }) => (keystore(), Unavailable::KeeperRefused),
+            Some(Keks::Closed { why: Closed::Keeper(trouble), .. }) if trouble.is_refusal() => {
+                (keystore(), Unavailable::KeeperRefused)
+            }
+            Some(Keks::Closed { why: Closed::Keeper(_) | Closed::NotFetched, .. }) => {
+                (keystore(), Unavailable::KeeperUnreachable)
+            }
+            Some(Keks::Closed { why: Closed::NoKeeper, .. }) => (keystore(), Unavailable::Damaged),
             _ => (name, Unavailable::NoRoom),
         }
     }

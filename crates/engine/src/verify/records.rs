@@ -15,8 +15,8 @@ use crate::key_error::KeyError;
 use crate::keystores::KeystoreError;
 use crate::onboard;
 use crate::records::{
-    Body, EpochRecord, JobRecord, KekList, KeystoreRecord, NameRecord, NodeRecord, Phase, Plan, Read, RecordName,
-    SealRecord, Subject, SvmRecord,
+    Body, EpochRecord, JobRecord, KekList, KeystoreRecord, NameRecord, NodeRecord, Read, RecordName, SealRecord,
+    Subject, SvmKeystores, SvmRecord,
 };
 
 /// Records read at a time.
@@ -61,7 +61,7 @@ pub(super) fn read_all(core: &Core, findings: &mut Findings) -> Result<Census, K
         let detail = format!("{}; put the newest one back, or accept this one (danger_accept_rollback)", core.standing);
         findings.add(epoch, Problem::RolledBack, detail);
     }
-    if core.records.store().scan(Table::Keystores, &[], None, 2)?.len() > 1 {
+    if census.keystores.len() > 1 {
         for (keystore, is_sound) in &mut census.keystores {
             let record = RecordName { table: Table::Keystores, key: keystore.as_bytes().to_vec() };
             findings.add(
@@ -137,6 +137,10 @@ impl Walk<'_> {
                     Some(unreadable)
                 }
             },
+            Subject::SvmKeystores(svm) => {
+                self.census.svms.insert(svm);
+                self.open::<SvmKeystores>(&record, raw).err()
+            }
             Subject::Keks(svm) => {
                 self.census.svms.insert(svm);
                 self.open::<KekList>(&record, raw).err()
@@ -147,10 +151,9 @@ impl Walk<'_> {
             }
             Subject::Job(_) => match self.open::<JobRecord>(&record, raw) {
                 Ok(job) => {
-                    let Plan::RekeyInternal { svm } = job.body.plan;
-                    if matches!(job.body.phase, Phase::Running { .. }) {
-                        self.census.svms.insert(svm.into());
-                        self.census.jobs.entry(svm.into()).or_default().push(job.body.job);
+                    if let Some(svm) = job.body.svm().filter(|_| job.body.is_running()) {
+                        self.census.svms.insert(svm);
+                        self.census.jobs.entry(svm).or_default().push(job.body.job);
                     }
                     None
                 }

@@ -14,11 +14,12 @@ use uuid::Uuid;
 use super::records::{Census, PAGE};
 use super::report::{Findings, Problem, Unavailable, Unchecked};
 use crate::engine::Core;
-use crate::keeper::{KeeperError, KekPlace, KeptKek};
+use crate::error::chain;
+use crate::keeper::{KeeperError, KekPlace, KeptKek, Trouble};
 use crate::key_error::KeyError;
 use crate::records::{
     Body, JobRecord, KekEntry, KekList, KeystoreRecord, NameRecord, Operation, Phase, Read, RecordName, RekeyStep,
-    SealRecord, SvmRecord,
+    SealRecord, Subject, SvmKeystores, SvmRecord, Task,
 };
 
 /// Checks all SVMs. Returns those whose KEKs cannot be had.
@@ -137,6 +138,7 @@ impl Check<'_> {
                 "the SVM has a name or KEKs, and no record of its own; its keys open all the same: put the record back from a copy",
             );
         }
+        self.keystores()?;
         match &list {
             Seen::There(list) => self.keks(&list.body)?,
             Seen::Absent if has_seals => self.no_list("counts of its seals", Unavailable::Missing),
@@ -223,7 +225,8 @@ impl Check<'_> {
 
     /// The jobs that have not ended, and the list that must name them.
     fn jobs(&mut self, list: &Seen<KekList>, exists: bool) -> Result<(), StoreError> {
-        if let Some(Operation::Rekey { job }) = list.there().and_then(|list| list.operation) {
+        let held = list.there().and_then(|list| list.operation);
+        if let Some(Operation::Rekey { job }) = held {
             match self.view.read::<JobRecord>(job.as_bytes())? {
                 Seen::Absent => {
                     let detail =
@@ -239,7 +242,17 @@ impl Check<'_> {
         }
         for &job in self.census.jobs.get(&self.svm).into_iter().flatten() {
             let Seen::There(job) = self.view.read::<JobRecord>(job.as_bytes())? else { continue };
-            let Phase::Running { step } = &job.body.phase else { continue };
+            if !job.body.is_running() {
+                continue;
+            }
+            let Task::RekeyInternal { step, .. } = &job.body.task else {
+                // What else there is needs no list of KEKs.
+                if !exists {
+                    let detail = format!("SVM {} does not exist; cancel the job", self.svm);
+                    self.found::<JobRecord>(&job.body.key(), Problem::CannotResume, detail);
+                }
+                continue;
+            };
             let detail = match list {
                 Seen::Unreadable => continue,
                 Seen::Absent if exists => {
@@ -265,29 +278,81 @@ impl Check<'_> {
         }
         for entry in list.entries() {
             for kept in &entry.kept {
-                let keystore = RecordName { table: Table::Keystores, key: kept.keystore.as_bytes().to_vec() };
-                if self.view.read::<KeystoreRecord>(&keystore.key)?.is_absent() {
-                    let detail = "KEKs are kept by this keystore; put its record back from a copy, or restore a backup";
-                    self.found.push((keystore.clone(), Problem::Missing, detail.to_owned()));
-                }
-                match self.core.keeper(kept.keystore) {
-                    Err(_) => self.unavailable(keystore, self.why(kept.keystore)),
-                    Ok(keeper) => {
-                        let place = KekPlace { svm: self.svm, version: entry.kek_version };
-                        match keeper.fetch(&KeptKek { bytes: kept.bytes.clone() }, place) {
-                            Err(KeeperError::Arena(full)) => return Err(full.into()),
-                            Err(KeeperError::Unreachable { .. }) => {
-                                self.unavailable(keystore, Unavailable::KeeperUnreachable);
-                            }
-                            Err(KeeperError::Refused { .. }) => self.unavailable(keystore, Unavailable::KeeperRefused),
-                            Err(KeeperError::Damaged) => self.not_kept(entry, Problem::Damaged, "does not unwrap"),
-                            Ok(key) if KekId::of(&key, entry.kek_version) != entry.kek_id => {
-                                self.not_kept(entry, Problem::OtherKek, "is another KEK than the one it names");
-                            }
-                            Ok(_) => {}
+                let keystore = self.keystore(kept.keystore)?;
+                let live = self.core.live.svm(self.svm);
+                let Some(Ok(keeper)) = live.map(|live| self.core.keeper(&live, kept.keystore)) else {
+                    let why = self.why(&keystore, kept.keystore);
+                    self.unavailable(keystore, why);
+                    continue;
+                };
+                let place = KekPlace { svm: self.svm, version: entry.kek_version };
+                match keeper.fetch(&KeptKek { bytes: kept.bytes.clone() }, place) {
+                    Err(KeeperError::Arena(full)) => return Err(full.into()),
+                    Err(error) => match error.trouble() {
+                        None => self.not_kept(entry, Problem::Damaged, "does not unwrap"),
+                        Some(Trouble::OtherKey) => {
+                            self.not_kept(entry, Problem::OtherKey, "is under another top-level key than the keeper's");
                         }
+                        Some(trouble) if trouble.is_refusal() => {
+                            self.unavailable(keystore, Unavailable::KeeperRefused);
+                        }
+                        Some(_) => self.unavailable(keystore, Unavailable::KeeperUnreachable),
+                    },
+                    Ok(key) if KekId::of(&key, entry.kek_version) != entry.kek_id => {
+                        self.not_kept(entry, Problem::OtherKek, "is another KEK than the one it names");
                     }
+                    Ok(_) => {}
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// The record that a keystore is in, which must be there.
+    fn keystore(&mut self, keystore: Uuid) -> Result<RecordName, StoreError> {
+        let own = SvmKeystores::key_of(self.svm);
+        match self.view.read::<SvmKeystores>(&own)? {
+            Seen::There(list) if list.body.get(keystore).is_some() => Ok(RecordName::of::<SvmKeystores>(&own)),
+            // Whether it was among these is not known.
+            Seen::Unreadable if self.core.keystore.id() != Some(keystore) => Ok(RecordName::of::<SvmKeystores>(&own)),
+            Seen::There(_) | Seen::Unreadable | Seen::Absent => {
+                let record = RecordName { table: Table::Keystores, key: keystore.as_bytes().to_vec() };
+                if self.view.read::<KeystoreRecord>(&record.key)?.is_absent() {
+                    let detail = "KEKs are kept by this keystore; put its record back from a copy, or restore a backup";
+                    self.found.push((record.clone(), Problem::Missing, detail.to_owned()));
+                }
+                Ok(record)
+            }
+        }
+    }
+
+    /// The SVM's keystores, and what they name.
+    fn keystores(&mut self) -> Result<(), StoreError> {
+        let key = SvmKeystores::key_of(self.svm);
+        let Seen::There(list) = self.view.read::<SvmKeystores>(&key)? else { return Ok(()) };
+        if let Some(enabled) = list.body.enabled
+            && list.body.get(enabled).is_none()
+        {
+            let detail = format!("keystore {enabled} is enabled and is not among them; switch to another");
+            self.found::<SvmKeystores>(&key, Problem::Inconsistent, detail);
+        }
+        let live = self.core.live.svm(self.svm).map(|live| live.keystores.load_full());
+        for configuration in &list.body.keystores {
+            let own = live.as_ref().and_then(|live| live.get(configuration.keystore));
+            if let Some(Err(error)) = own.map(|own| self.core.own_keeper(self.svm, &own)) {
+                let detail = format!("keystore \"{}\": {}", configuration.name, chain(&error));
+                self.found::<SvmKeystores>(&key, Problem::Damaged, detail);
+            }
+        }
+        if let Some(job) = list.body.job {
+            let stands = match self.view.read::<JobRecord>(job.as_bytes())? {
+                Seen::Absent => Some("is lost"),
+                Seen::There(job) if !job.body.is_running() => Some("has ended"),
+                Seen::There(_) | Seen::Unreadable => None,
+            };
+            if let Some(stands) = stands {
+                let detail = format!("they are held by job {job}, which {stands}; the next operation on them goes on");
+                self.found::<SvmKeystores>(&key, Problem::Inconsistent, detail);
             }
         }
         Ok(())
@@ -301,7 +366,10 @@ impl Check<'_> {
     }
 
     /// Why a keystore has no keeper.
-    fn why(&self, keystore: Uuid) -> Unavailable {
+    fn why(&self, record: &RecordName, keystore: Uuid) -> Unavailable {
+        if let Subject::SvmKeystores(_) = record.subject() {
+            return Unavailable::Damaged;
+        }
         match self.census.keystores.get(&keystore) {
             None => Unavailable::Missing,
             Some(false) => Unavailable::Damaged,
@@ -320,9 +388,9 @@ fn cannot_go_on(list: &KekList, job: Uuid, step: &RekeyStep) -> Option<&'static 
             Some("it is to make a new KEK, and an old one is still to be retired; cancel it, and rekey the SVM again")
         }
         (RekeyStep::Rewrap { .. }, None) => Some("it is to retire a KEK that is no longer live; cancel it"),
-        (RekeyStep::Discard { .. }, Some(_)) => {
-            Some("it is to forget a KEK that is still live; cancel it, and rekey the SVM again")
-        }
+        (RekeyStep::Discard { .. }, Some(_)) => Some(
+            "it is to forget a KEK that is still live; resume it: it forgets nothing and ends; then rekey the SVM again",
+        ),
         (RekeyStep::Make | RekeyStep::Discard { .. }, None) | (RekeyStep::Rewrap { .. }, Some(_)) => None,
     }
 }

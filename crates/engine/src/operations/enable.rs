@@ -1,0 +1,46 @@
+//! The first keystore of an SVM is enabled. Where its KEK is kept by the cluster's keystore, it stays there.
+
+use std::sync::Arc;
+
+use claviger_store::Batch;
+use uuid::Uuid;
+
+use super::{Halted, Work, is_conflict};
+use crate::jobs::Halt;
+use crate::keys::closed;
+use crate::live::LiveSvm;
+use crate::live_keystores::Keystores;
+use crate::records::{JobRecord, Phase, Stop, SvmKeystores};
+use crate::svm_keystores::SvmKeystoreError;
+
+/// The keeper is tried; one commit enables the keystore and ends the job.
+pub(super) fn run(work: &mut Work<'_>, svm: &Arc<LiveSvm>, keystore: Uuid) -> Result<(), Halted> {
+    let Work { core, cell, record } = work;
+    loop {
+        match cell.halt() {
+            Some(Halt::Close) => return Err(Halted::Close),
+            Some(Halt::Cancel) => return Err(Halted::Cancel),
+            None => {}
+        }
+        core.keeper(svm, keystore).map_err(|why| closed(svm.id, why))?.probe(&mut |_| ())?;
+
+        let keystores = svm.keystores.load_full();
+        let Keystores::There(there) = keystores.as_ref() else {
+            return Err(SvmKeystoreError::Unknown { keystore }.into());
+        };
+        let ended =
+            JobRecord { phase: Phase::Ended { at: core.clock.now(), stop: Stop::Succeeded }, ..record.body.clone() };
+        let (batch, ended) = core.put_job(Batch::new(), Some(record), ended)?;
+        let enabled = SvmKeystores { enabled: Some(keystore), job: None, ..there.list.body.clone() };
+        let (batch, enabled) = core.put_keystores(batch, &there.list, enabled)?;
+        match core.commit_keystores(svm, batch, enabled) {
+            Ok(()) => {
+                *record = ended;
+                tracing::info!(svm = %svm.id, %keystore, "keystore enabled");
+                return Ok(());
+            }
+            Err(error) if is_conflict(&error) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! What one keystore keeps of an SVM is kept by another, or under another top-level key: switch, migrate, rekey-external.
+//!
+//! Keys are not touched: only the KEKs above them are kept anew. They come from memory, so that a keeper that is gone for good
+//! can be left.
+
+use std::sync::Arc;
+
+use claviger_store::{Batch, Expect, Table};
+use uuid::Uuid;
+
+use super::{Halted, Work, discard, is_conflict};
+use crate::engine::Core;
+use crate::jobs::{Halt, Progress};
+use crate::keeper::Keeper;
+use crate::key_error::KeyError;
+use crate::keys::closed;
+use crate::live::{Keks, LiveKek, LiveSvm, OpenKeks};
+use crate::live_keystores::Keystores;
+use crate::records::{JobRecord, KeeperRecord, KekEntry, KekList, Kept, MoveStep, Purpose, SvmKeystores, Task};
+use crate::svm_keystores::SvmKeystoreError;
+
+pub(super) fn run(work: &mut Work<'_>, svm: &Arc<LiveSvm>) -> Result<(), Halted> {
+    loop {
+        let Task::Move { from, to, purpose, step, .. } = work.record.body.task.clone() else { return Ok(()) };
+        match (step, work.cell.halt()) {
+            _ if !work.record.body.is_running() => return Ok(()),
+            (_, Some(Halt::Close)) => return Err(Halted::Close),
+            // The other keeper keeps it all already: there is nothing left that could be cancelled.
+            (MoveStep::Discard { kept }, _) => discard(work.core, &mut work.record, svm, &kept)?,
+            (_, Some(Halt::Cancel)) => return Err(Halted::Cancel),
+            (MoveStep::Rekeep, None) => rekeep(work, svm, from, to, &purpose)?,
+        }
+    }
+}
+
+/// Every live KEK is kept by the new keeper, fetched back and compared. One commit puts configuration and kept bytes in force
+/// together.
+fn rekeep(
+    work: &mut Work<'_>,
+    svm: &Arc<LiveSvm>,
+    from: Option<Uuid>,
+    to: Uuid,
+    purpose: &Purpose,
+) -> Result<(), Halted> {
+    let Work { core, cell, record } = work;
+    loop {
+        let open = core.keks_in_memory(svm)?;
+        let keystores = svm.keystores.load_full();
+        let Keystores::There(there) = keystores.as_ref() else {
+            return Err(SvmKeystoreError::Unknown { keystore: to }.into());
+        };
+        let (after, keeper) = target(core, svm, &there.list.body, to, purpose)?;
+
+        let mut rekept = Rekept { core, svm, from, to, keeper: keeper.as_ref(), old: Vec::new() };
+        let list = open.as_ref().map(|open| rekept.list(open)).transpose()?;
+        let old = rekept.old;
+        if old.is_empty() {
+            // Nothing was kept with it, so it has not shown yet that it can.
+            keeper.probe(&mut |_| ())?;
+        }
+
+        let moved = old.len() as u64;
+        let step = MoveStep::Discard { kept: old };
+        let next = JobRecord {
+            task: with_step(&record.body.task, step),
+            done: moved,
+            total: Some(moved),
+            ..record.body.clone()
+        };
+        let (batch, next) = core.put_job(Batch::new(), Some(record), next)?;
+        let (batch, after) = core.put_keystores(batch, &there.list, after)?;
+        let committed = match (&open, list) {
+            (Some(open), Some(list)) => core
+                .replace_keks(svm, &open.list, list, batch, |_, list| {
+                    svm.publish_keystores(after);
+                    Keks::Open(OpenKeks { list, ..open.clone() })
+                })
+                .map(drop),
+            _ => core.commit_keystores(svm, batch.require(Table::Keks, KekList::key_of(svm.id), Expect::Absent), after),
+        };
+        match committed {
+            Ok(()) => {
+                *record = next;
+                cell.progress(Progress { done: moved, total: Some(moved) });
+                tracing::info!(svm = %svm.id, to = %to, moved, "KEKs are kept anew");
+                return Ok(());
+            }
+            // The first key was made, or the SVM's seals were counted, in between.
+            Err(error) if is_conflict(&error) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// The keystores as they will be, and the keeper that will keep the KEKs.
+fn target(
+    core: &Core,
+    svm: &LiveSvm,
+    keystores: &SvmKeystores,
+    to: Uuid,
+    purpose: &Purpose,
+) -> Result<(SvmKeystores, Arc<dyn Keeper>), Halted> {
+    let of_record = || core.keeper(svm, to).map_err(|why| closed(svm.id, why));
+    match purpose {
+        Purpose::Switch => {
+            // The cluster's keystore is not among the SVM's own.
+            let enabled = keystores.get(to).map(|own| own.keystore);
+            Ok((SvmKeystores { enabled, ..keystores.clone() }, of_record()?))
+        }
+        Purpose::Migrate => Ok((keystores.clone(), of_record()?)),
+        Purpose::RekeyExternal { key_id } => {
+            let mut changed = keystores.get(to).ok_or(SvmKeystoreError::Unknown { keystore: to })?.clone();
+            let KeeperRecord::Barbican(barbican) = &mut changed.keeper;
+            barbican.key_id.clone_from(key_id);
+            let keeper = core.trial_keeper(svm.id, &changed).map_err(SvmKeystoreError::from)?;
+            Ok((keystores.with(changed), keeper))
+        }
+    }
+}
+
+fn with_step(task: &Task, next: MoveStep) -> Task {
+    let mut task = task.clone();
+    if let Task::Move { step, .. } = &mut task {
+        *step = next;
+    }
+    task
+}
+
+/// KEKs as they are kept anew.
+struct Rekept<'a> {
+    core: &'a Core,
+    svm: &'a LiveSvm,
+    from: Option<Uuid>,
+    to: Uuid,
+    keeper: &'a dyn Keeper,
+    /// What the old keeper is to forget.
+    old: Vec<Kept>,
+}
+
+impl Rekept<'_> {
+    fn list(&mut self, open: &OpenKeks) -> Result<KekList, KeyError> {
+        let list = &open.list.body;
+        let retiring = match (&list.retiring, &open.retiring) {
+            (Some(entry), Some(live)) => Some(self.entry(entry, live)?),
+            (entry, _) => entry.clone(),
+        };
+        Ok(KekList { current: self.entry(&list.current, &open.current)?, retiring, ..list.clone() })
+    }
+
+    fn entry(&mut self, entry: &KekEntry, live: &LiveKek) -> Result<KekEntry, KeyError> {
+        let mut kept = Vec::new();
+        for old in &entry.kept {
+            if Some(old.keystore) == self.from {
+                kept.push(self.core.keep(self.svm, &live.kek, self.to, self.keeper)?);
+                self.old.push(old.clone());
+            } else {
+                kept.push(old.clone());
+            }
+        }
+        Ok(KekEntry { kept, ..entry.clone() })
+    }
+}
