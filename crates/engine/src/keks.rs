@@ -97,9 +97,9 @@ impl Core {
 
     /// Fetches again the KEKs that the cluster's keystore did not give while it was locked.
     pub(crate) fn reopen_keks(&self) -> Result<(), RecordError> {
-        let of_the_node =
-            |keks: &Keks| keks.why_closed().is_some_and(|why| !matches!(why, Closed::NotFetched | Closed::Keeper(_)));
-        open_all(self.to_open(self.live.svms().values().cloned(), of_the_node)?, |_, _| ());
+        let cluster = self.keystore.id();
+        let is_kept_by_it = |keks: &Keks| !keks.is_open() && cluster.is_some_and(|cluster| keks.is_kept_by(cluster));
+        open_all(self.to_open(self.live.svms().values().cloned(), is_kept_by_it)?, |_, _| ());
         Ok(())
     }
 

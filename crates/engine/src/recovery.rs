@@ -60,7 +60,7 @@ impl Recovery {
         let shared = Arc::<Shared>::default();
         let recovery = Self { shared: shared.clone() };
         let Fetching::Automatic { wait } = fetching else { return recovery };
-        if !core.live.svms().values().any(|svm| is_to_be_fetched(&svm.keks.load())) {
+        if is_complete(core) {
             return recovery;
         }
         let job = Recover { core: Arc::downgrade(core), jobs: Arc::downgrade(jobs), shared: shared.clone(), resumes };
@@ -84,8 +84,14 @@ impl Recovery {
     }
 }
 
-fn is_to_be_fetched(keks: &Keks) -> bool {
-    matches!(keks.why_closed(), Some(Closed::NotFetched | Closed::Keeper(_)))
+/// Whether a keeper outside the node is to be asked for these. What the cluster's keystore did not give, its passphrase brings.
+fn is_to_be_fetched(core: &Core, keks: &Keks) -> bool {
+    let is_of_the_cluster = core.keystore.id().is_some_and(|cluster| keks.is_kept_by(cluster));
+    matches!(keks.why_closed(), Some(Closed::NotFetched | Closed::Keeper(_))) && !is_of_the_cluster
+}
+
+fn is_complete(core: &Core) -> bool {
+    !core.live.svms().values().any(|svm| is_to_be_fetched(core, &svm.keks.load()))
 }
 
 struct Recover {
@@ -105,13 +111,13 @@ impl Recover {
                 Err(why) => tracing::warn!(svm = %svm.id, ?why, "the SVM's KEKs are still not in memory"),
             });
             self.shared.end_of_round();
-            let is_complete = self.with_engine(|core, jobs| {
+            let done = self.with_engine(|core, jobs| {
                 if self.resumes {
                     resume_possible(core, jobs);
                 }
-                !core.live.svms().values().any(|svm| is_to_be_fetched(&svm.keks.load()))
+                is_complete(core)
             });
-            if is_complete != Some(false) || !self.sleep(jittered(wait)) {
+            if done != Some(false) || !self.sleep(jittered(wait)) {
                 break;
             }
             wait = wait.saturating_mul(2).min(LONGEST_WAIT);
@@ -143,7 +149,7 @@ impl Recover {
 }
 
 fn to_open(core: &Core) -> Vec<ToOpen> {
-    core.to_open(core.live.svms().values().cloned(), is_to_be_fetched).unwrap_or_else(|error| {
+    core.to_open(core.live.svms().values().cloned(), |keks| is_to_be_fetched(core, keks)).unwrap_or_else(|error| {
         tracing::error!(%error, "what is to be fetched could not be read");
         Vec::new()
     })
