@@ -141,7 +141,7 @@ impl Lab {
         let (leashed, leash) = pipe()?;
         let (token_seconds, ttl) = (options.token_seconds.to_string(), options.ttl_seconds.to_string());
         let up = ["up", "--leash", "--token-seconds", &token_seconds, "--ttl", &ttl];
-        let info = serde_json::from_str(&launch(&lab_dir(&run), &leashed, &up)?)?;
+        let info = serde_json::from_str(&launch(run.path(), &leashed, &up)?)?;
         Ok(Self { info, run, leashed, _leash: leash })
     }
 
@@ -230,7 +230,7 @@ impl Lab {
     }
 
     fn say(&self, words: &[&str]) -> Result<String> {
-        launch(&lab_dir(&self.run), &self.leashed, words)
+        launch(self.run.path(), &self.leashed, words)
     }
 }
 
@@ -239,11 +239,6 @@ impl Drop for Lab {
         // The leash ends what this does not.
         drop(self.say(&["down"]));
     }
-}
-
-/// The launcher makes and removes it.
-fn lab_dir(run: &TempDir) -> PathBuf {
-    run.path().join("lab")
 }
 
 /// Has the launcher do something; returns what it prints.

@@ -11,10 +11,10 @@ use claviger_secret::{Arena, ArenaOptions, SecretBytes};
 use server::Server;
 
 /// The secret of the tests' credential, as no other text is.
-pub(crate) const SECRET: &str = "fGMLx7-secret-of-the-credential-NjdA";
+pub(crate) const SECRET: &str = "fGMLx7qZ0vTn-3bWk8RjYh2sXe_4uPd9LcAo5iNjdA";
 
 /// The key of the tests' Barbican.
-pub(crate) const KEY: [u8; 32] = *b"0123456789abcdefFEDCBA9876543210";
+pub(crate) const KEY: [u8; 32] = *b"Kq7v%Rz2#Wm9!Tx4&Hn6*Lb8^Jc3~Yg5";
 
 pub(crate) const ID: &str = "5f9a4e6c-9d1b-4c4e-8f57-0123456789ab";
 

@@ -1,15 +1,16 @@
 //! A TLS server that answers as a test wants. It is Keystone and Barbican at once, and a proxy too.
 
 use std::io::{Read, Write, copy, sink};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use claviger_barbican::{CertificateDer, SecretUrl};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::crypto::aws_lc_rs;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use rustls_pki_types::PrivateKeyDer;
 
@@ -102,6 +103,16 @@ pub(crate) fn payload(bytes: impl AsRef<[u8]>) -> Reply {
     reply("200 OK", "Content-Type: application/octet-stream\r\n", bytes)
 }
 
+/// What a server is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Tls,
+    /// In the clear, as some proxies are.
+    Plain,
+    /// It has the certificate and not its key.
+    Impostor,
+}
+
 /// A server on loopback, for as long as the test's program runs.
 pub(crate) struct Server {
     pub(crate) port: u16,
@@ -114,16 +125,16 @@ pub(crate) struct Server {
 impl Server {
     /// Named `localhost`.
     pub(crate) fn start(answer: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Self {
-        Self::named("localhost", true, answer)
+        Self::named("localhost", Kind::Tls, answer)
     }
 
     /// A proxy that is spoken to in the clear.
     pub(crate) fn plain(answer: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Self {
-        Self::named("localhost", false, answer)
+        Self::named("localhost", Kind::Plain, answer)
     }
 
-    pub(crate) fn named(name: &str, is_tls: bool, answer: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Self {
-        let (root, config) = certificates(name);
+    pub(crate) fn named(name: &str, kind: Kind, answer: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Self {
+        let (root, config) = certificates(name, kind);
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let (seen, connections) = (Arc::<Mutex<Vec<Seen>>>::default(), Arc::<AtomicUsize>::default());
@@ -133,9 +144,9 @@ impl Server {
             for stream in listener.incoming() {
                 connections.fetch_add(1, Ordering::SeqCst);
                 let (work, stream) = (Arc::clone(&work), stream.unwrap());
-                thread::spawn(move || match is_tls {
-                    true => work.serve_tls(Box::new(stream)),
-                    false => work.serve(&mut { stream }),
+                thread::spawn(move || match kind {
+                    Kind::Tls | Kind::Impostor => work.serve_tls(Box::new(stream)),
+                    Kind::Plain => work.serve(&mut { stream }),
                 });
             }
         });
@@ -257,24 +268,23 @@ impl Work {
 }
 
 /// An authority, and a server's certificate of this name.
-fn certificates(name: &str) -> (CertificateDer<'static>, Arc<ServerConfig>) {
+fn certificates(name: &str, kind: Kind) -> (CertificateDer<'static>, Arc<ServerConfig>) {
+    static MADE: AtomicUsize = AtomicUsize::new(0);
     let (authority_key, key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
     let mut authority = CertificateParams::new(Vec::new()).unwrap();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    authority.distinguished_name.push(rcgen::DnType::CommonName, "an authority of a test");
+    let number = MADE.fetch_add(1, Ordering::SeqCst);
+    authority.distinguished_name.push(DnType::CommonName, format!("authority {number} of a test"));
     let root = authority.self_signed(&authority_key).unwrap();
     let leaf = CertificateParams::new(vec![name.to_owned()]).unwrap();
     let leaf = leaf.signed_by(&key, &Issuer::new(authority, authority_key)).unwrap();
+    let key = if kind == Kind::Impostor { KeyPair::generate().unwrap() } else { key };
+    let key = aws_lc_rs::sign::any_supported_type(&PrivateKeyDer::try_from(key.serialize_der()).unwrap()).unwrap();
+    let certified = CertifiedKey::new(vec![leaf.der().clone()], key);
     let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
-        .with_single_cert(vec![leaf.der().clone()], PrivateKeyDer::try_from(key.serialize_der()).unwrap())
-        .unwrap();
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
     (root.der().clone(), Arc::new(config))
-}
-
-/// A connection to a port, for tests that speak without a client.
-pub(crate) fn connect(port: u16) -> TcpStream {
-    TcpStream::connect(("127.0.0.1", port)).unwrap()
 }
