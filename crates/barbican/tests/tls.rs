@@ -70,7 +70,8 @@ fn through(url: &str, roots: &[CertificateDer<'static>]) -> claviger_barbican::C
 fn a_proxy_is_spoken_to_in_the_clear_or_over_tls() {
     let (plain, tls) = (Server::plain(well), Server::start(well));
     for (scheme, server) in [("http", &plain), ("https", &tls)] {
-        let client = through(&format!("{scheme}://name:word@localhost:{}", server.port), &[server.root.clone()]);
+        let client =
+            through(&format!("{scheme}://name:word@localhost:{}", server.port), std::slice::from_ref(&server.root));
         assert!(client.key(&server.secret()).unwrap().ct_eq(&KEY), "{scheme}");
         let tunnels: Vec<_> = server.seen().into_iter().filter(|seen| seen.first.starts_with("CONNECT ")).collect();
         assert_eq!(tunnels.len(), 3);
@@ -91,7 +92,7 @@ fn a_proxy_is_spoken_to_in_the_clear_or_over_tls() {
 #[test]
 fn a_proxys_certificate_is_verified() {
     let (server, other) = (Server::start(well), Server::start(well));
-    let client = through(&format!("https://localhost:{}", server.port), &[other.root.clone()]);
+    let client = through(&format!("https://localhost:{}", server.port), std::slice::from_ref(&other.root));
     assert_eq!(fault(client.key(&server.secret()).unwrap_err()), (Service::Proxy, TlsFault::Untrusted));
     assert_eq!(server.connections(), 1);
 }
@@ -139,7 +140,8 @@ fn nothing_that_is_said_holds_a_secret() {
     let server = Server::plain(well);
     let arena = arena();
     let url = format!("http://name:proxy-word-53@localhost:{}", server.port);
-    let site = Site { proxy: Some(proxy(&arena, &url)), ..site("https://localhost:1/v3", &[server.root.clone()]) };
+    let site =
+        Site { proxy: Some(proxy(&arena, &url)), ..site("https://localhost:1/v3", std::slice::from_ref(&server.root)) };
     let credential = credential(&arena);
     let client = claviger_barbican::Client::new(&arena, &site, &credential).unwrap();
     let mut said = Heard::default();

@@ -50,12 +50,12 @@ pub(crate) fn client(site: &Site) -> Client {
 
 /// A client of the test's own server.
 pub(crate) fn client_of(server: &Server) -> Client {
-    client(&site(&server.keystone(), &[server.root.clone()]))
+    client(&site(&server.keystone(), std::slice::from_ref(&server.root)))
 }
 
 /// As [`client_of`], with so much time.
 pub(crate) fn hasty(server: &Server, milliseconds: u64) -> Client {
-    let site = site(&server.keystone(), &[server.root.clone()]);
+    let site = site(&server.keystone(), std::slice::from_ref(&server.root));
     client(&Site { timeout: Duration::from_millis(milliseconds), ..site })
 }
 
