@@ -4,6 +4,7 @@
 
 mod forms;
 pub mod heard;
+pub mod openstack;
 pub mod secrets;
 
 /// The README's example.

@@ -300,7 +300,8 @@ pub enum TlsFault {
     WrongName,
     /// The certificate's time is over, or has not begun.
     Time,
-    /// The certificate is not to be used for this, or is broken.
+    /// The certificate is not to be used for this, or is broken, or not signed by whom it names, or the server has not its
+    /// key.
     Certificate,
     /// The handshake itself: no common version or cipher, a certificate wanted from us, or no TLS at all.
     Handshake,
@@ -312,7 +313,7 @@ impl fmt::Display for TlsFault {
             Self::Untrusted => "no trusted authority signed its certificate; give the authority's certificate",
             Self::WrongName => "its certificate is for other names; see to the host name in the URL",
             Self::Time => "its certificate is expired or not yet valid; see to it, and to this machine's clock",
-            Self::Certificate => "its certificate is broken, revoked or for other uses; see to it",
+            Self::Certificate => "its certificate is broken, revoked, for other uses, or wrongly signed; see to it",
             Self::Handshake => "the handshake failed; see whether TLS 1.2 or 1.3 is spoken there",
         })
     }

@@ -127,7 +127,7 @@ pub(crate) fn fault(error: &Error) -> TlsFault {
         return TlsFault::Handshake;
     };
     match why {
-        CertificateError::UnknownIssuer | CertificateError::BadSignature => TlsFault::Untrusted,
+        CertificateError::UnknownIssuer => TlsFault::Untrusted,
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => TlsFault::WrongName,
         CertificateError::Expired
         | CertificateError::ExpiredContext { .. }
