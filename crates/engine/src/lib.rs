@@ -94,7 +94,7 @@ pub use options::{AnchorSource, Fetching, KeyMemory, Options, SealingSource};
 pub use own_keeper::NoKeeper;
 pub use records::{RecordError, RecordName, Subject};
 pub use rekey::RekeyError;
-pub use status::{KekStanding, KeystoreState, KeystoreStatus, NodeStatus};
+pub use status::{KekStanding, KeptKekInfo, KeystoreState, KeystoreStatus, NodeStatus};
 pub use store_copy::CopyError;
 pub use svm_keystores::{BarbicanInfo, KeeperInfo, KeystoreInfo, ProxyInfo, SvmKeystoreError};
 pub use svms::{InvalidSvmName, SvmError, SvmInfo, SvmName};

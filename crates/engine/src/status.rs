@@ -1,14 +1,15 @@
 //! How a keystore stands: computed when it is asked for, from memory alone. Whether its keeper is reachable now, a check tells.
 
-use claviger_wrap::SvmId;
+use claviger_wrap::{KekId, KekVersion, SvmId};
 use uuid::Uuid;
 
 use crate::check::Hop;
 use crate::engine::{Core, Engine};
+use crate::key_error::KeyError;
 use crate::keys::closed;
 use crate::live::{Keks, LiveSvm};
 use crate::live_keystores::{KeeperTrouble, Keystores, trouble_of};
-use crate::records::{Operation, Purpose, SvmKeystores, Task};
+use crate::records::{KeeperRecord, KekEntry, Kept, Operation, Purpose, SvmKeystores, Task};
 use crate::svm_keystores::SvmKeystoreError;
 
 /// What an enabled keystore is at, in the words of the REST contract.
@@ -87,7 +88,53 @@ pub enum KekStanding {
     },
 }
 
+/// A KEK as one keeper keeps it: with what the keeper has, and no claviger, the KEK can be had from it (the book's page on
+/// emergencies). Nothing of it is secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptKekInfo {
+    /// Which of the SVM's KEKs.
+    pub version: KekVersion,
+    /// Its name in blobs.
+    pub kek_id: KekId,
+    /// The keystore that keeps it.
+    pub keystore: Uuid,
+    /// The keeper's name for the top-level key, where it has one: for Barbican, the secret's URL.
+    pub key_id: Option<String>,
+    /// The keeper's own bytes (`docs/formats.md`, kept KEKs).
+    pub bytes: Vec<u8>,
+}
+
 impl Engine {
+    /// The SVM's KEKs as its keepers keep them, the current one first; in memory or not.
+    ///
+    /// # Errors
+    /// [`KeyError::UnknownSvm`]; [`KeyError::KekDamaged`] where the record does not open.
+    pub fn kept_keks(&self, svm: SvmId) -> Result<Vec<KeptKekInfo>, KeyError> {
+        let live = self.core.svm(svm)?;
+        let keystores = live.keystores.load();
+        let key_id = |keystore| {
+            let own = keystores.get(keystore)?;
+            let KeeperRecord::Barbican(record) = &own.configuration.keeper;
+            Some(record.key_id.clone())
+        };
+        let of = |entry: &KekEntry, kept: &Kept| KeptKekInfo {
+            version: entry.kek_version,
+            kek_id: entry.kek_id,
+            keystore: kept.keystore,
+            key_id: key_id(kept.keystore),
+            bytes: kept.bytes.clone(),
+        };
+        match live.keks.load().as_ref() {
+            Keks::Damaged => Err(KeyError::KekDamaged { svm }),
+            keks => Ok(keks
+                .list()
+                .into_iter()
+                .flat_map(|list| list.body.entries())
+                .flat_map(|entry| entry.kept.iter().map(|kept| of(entry, kept)))
+                .collect()),
+        }
+    }
+
     /// How a keystore stands. Nobody outside the node is asked.
     ///
     /// # Errors
