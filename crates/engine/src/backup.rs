@@ -18,15 +18,15 @@ use crate::engine::{Core, Engine, OpenEngineError, create_store};
 use crate::error::{Advice, Blame, Fault};
 use crate::key_error::KeyError;
 use crate::key_record::{KeyRecord, parse_store_key};
-use crate::keys::{PAGE, guard};
+use crate::keys::{PAGE, guard, refuses_keys};
 use crate::keystores::KeystoreError;
 use crate::live::Keks;
 use crate::onboard;
 use crate::opening::open_all;
 use crate::options::{AnchorSource, KeyMemory, Options, SealingSource};
 use crate::records::{
-    Body, Configuration, KeeperRecord, KekEntry, KekList, KeystoreRecord, NameRecord, NodeRecord, OnboardRecord,
-    Operation, Read, RecordError, RecordName, Scanned, SealRecord, SvmKeystores, SvmRecord, V1,
+    Body, Configuration, KeeperRecord, KekEntry, KekList, KeystoreRecord, NameRecord, NodeRecord, OnboardRecord, Read,
+    RecordError, RecordName, Scanned, SealRecord, SvmKeystores, SvmRecord, V1,
 };
 use crate::rekey::stale;
 use crate::verify::{self, Finding, Report};
@@ -255,8 +255,8 @@ impl Engine {
         let keks = keks.ok_or(KeyError::UnknownSvm { svm })?;
         self.core.open_record(keks, svm, object, &entry.value)?;
         let Keks::Open(open) = keks else { return Err(KeyError::NoKek { svm }) };
-        if open.list.body.operation == Some(Operation::Delete) {
-            return Err(KeyError::SvmBeingDeleted { svm });
+        if let Some(error) = refuses_keys(&open.list.body) {
+            return Err(error);
         }
         let layout = |source| KeyError::Layout { object, source };
         let record = KeyRecord::parse(svm, object, &entry.value).map_err(layout)?;

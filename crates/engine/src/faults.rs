@@ -61,6 +61,7 @@ impl KeeperFaults {
         held
     }
 
+    #[cfg(feature = "barbican")]
     pub(crate) fn vault(&self) -> Option<Vault> {
         self.vault.clone()
     }

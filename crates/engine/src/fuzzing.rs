@@ -13,7 +13,7 @@ use crate::key_record::{KeyRecord, KeyRecordError, ObjectRef, parse_store_key};
 use crate::options::SealingSource;
 use crate::records::{
     AnchorRecord, Body, EpochRecord, JobRecord, KekList, KeystoreRecord, NameRecord, NodeRecord, RecordError,
-    RecordName, SealRecord, SvmRecord, parse,
+    RecordName, SealRecord, SvmKeystores, SvmRecord, parse,
 };
 
 /// What a key record and its key say: whose it is, and the headers of its blobs.
@@ -37,6 +37,7 @@ pub fn record(table: Table, key: &[u8], json: &[u8]) -> Result<Vec<u8>, RecordEr
         Table::Node => again::<AnchorRecord>(key, json),
         Table::Svms if key.starts_with(SvmRecord::PREFIX) => again::<SvmRecord>(key, json),
         Table::Svms => again::<NameRecord>(key, json),
+        Table::Keystores if SvmKeystores::svm_of(key).is_some() => again::<SvmKeystores>(key, json),
         Table::Keystores => again::<KeystoreRecord>(key, json),
         Table::Keks if KekList::is_key(key) => again::<KekList>(key, json),
         Table::Keks => again::<SealRecord>(key, json),

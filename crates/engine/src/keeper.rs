@@ -61,7 +61,7 @@ impl Calls {
     }
 
     /// What stands in for the services in a test.
-    #[cfg(feature = "faults")]
+    #[cfg(all(feature = "faults", feature = "barbican"))]
     pub(crate) fn vault(&self) -> Option<crate::faults::Vault> {
         self.faults.as_ref()?.vault()
     }

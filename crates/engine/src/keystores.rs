@@ -17,7 +17,7 @@ use crate::error::{Advice, Blame, Fault};
 use crate::keeper::{Keeper, KeeperError};
 use crate::key_error::KeyError;
 use crate::keys::closed;
-use crate::live::{Closed, LiveSvm};
+use crate::live::{Closed, Keks, LiveSvm};
 use crate::live_keystores::Keystores;
 use crate::onboard::{self, OnboardKeeper};
 use crate::own_keeper::NoKeeper;
@@ -71,7 +71,7 @@ impl Engine {
             return Err(KeystoreError::Exists);
         }
         // A second keystore beside KEKs whose own is lost would be in the way of its record's return from a copy.
-        if !core.records.store().scan(Table::Keks, &[], None, 1).map_err(RecordError::Store)?.is_empty() {
+        if core.live.svms().values().any(|svm| needs_the_clusters(svm)) {
             return Err(KeystoreError::Lost);
         }
         passphrase.check(mode.rules())?;
@@ -226,6 +226,22 @@ impl Keystore {
 
     fn publish(&self, record: Read<KeystoreRecord>, keeper: Option<Arc<OnboardKeeper>>) {
         self.state.store(Arc::new(State::Present(Box::new(Present { record, keeper }))));
+    }
+}
+
+/// Whether KEKs of the SVM are kept by a keystore that is not its own, or nobody knows.
+fn needs_the_clusters(svm: &LiveSvm) -> bool {
+    let keystores = svm.keystores.load();
+    let is_own = |keystore| keystores.get(keystore).is_some();
+    match svm.keks.load().as_ref() {
+        Keks::None => false,
+        Keks::Damaged => true,
+        keks => keks
+            .list()
+            .into_iter()
+            .flat_map(|list| list.body.entries())
+            .flat_map(|entry| &entry.kept)
+            .any(|kept| !is_own(kept.keystore)),
     }
 }
 

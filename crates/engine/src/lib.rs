@@ -45,6 +45,7 @@ mod files;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+mod job_error;
 mod jobs;
 mod keeper;
 mod keks;
@@ -67,6 +68,7 @@ mod rotation;
 mod sealing_key;
 mod status;
 mod store_copy;
+mod svm_keystore_error;
 mod svm_keystores;
 mod svms;
 mod verify;
@@ -81,7 +83,8 @@ pub use credential::ResealError;
 pub use engine::{Engine, OpenEngineError};
 pub use epoch::Standing;
 pub use error::{Advice, Blame, Fault};
-pub use jobs::{Job, JobError, JobInfo, JobOperation, JobStatus, Progress};
+pub use job_error::JobError;
+pub use jobs::{Job, JobInfo, JobOperation, JobStatus, Progress};
 pub use keeper::{KeeperError, Trouble};
 pub use keks::KekInfo;
 pub use key_error::KeyError;
@@ -96,7 +99,8 @@ pub use records::{RecordError, RecordName, Subject};
 pub use rekey::RekeyError;
 pub use status::{KekStanding, KeptKekInfo, KeystoreState, KeystoreStatus, NodeStatus};
 pub use store_copy::CopyError;
-pub use svm_keystores::{BarbicanInfo, KeeperInfo, KeystoreInfo, ProxyInfo, SvmKeystoreError};
+pub use svm_keystore_error::SvmKeystoreError;
+pub use svm_keystores::{BarbicanInfo, KeeperInfo, KeystoreInfo, ProxyInfo};
 pub use svms::{InvalidSvmName, SvmError, SvmInfo, SvmName};
 pub use verify::{Finding, Note, Problem, Report, Unavailable, Unchecked};
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use claviger_wrap::Key256;
 use jiff::Timestamp;
@@ -101,54 +102,66 @@ impl Contact {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn note(&self, outcome: Result<(), &KeeperError>, now: Timestamp) {
+    pub(crate) fn went_well(&self) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn failed(&self, error: &KeeperError, now: Timestamp) {
+        // Damaged bytes and full memory say nothing of the keeper.
+        let Some(what) = error.trouble() else { return };
         let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        match outcome {
-            Ok(()) => *trouble = None,
-            Err(error) => {
-                // Damaged bytes and full memory say nothing of the keeper.
-                let Some(what) = error.trouble() else { return };
-                let since = trouble.as_ref().filter(|old| old.what == what).map_or(now, |old| old.since);
-                *trouble = Some(KeeperTrouble { what, message: crate::error::chain(error), since, last: now });
-            }
-        }
+        let since = trouble.as_ref().filter(|old| old.what == what).map_or(now, |old| old.since);
+        *trouble = Some(KeeperTrouble { what, message: crate::error::chain(error), since, last: now });
     }
 }
 
 /// A keeper all of whose contacts are noted.
 pub(crate) struct Watched {
+    keystore: Uuid,
     keeper: Arc<dyn Keeper>,
     contact: Arc<Contact>,
     clock: Arc<Clock>,
 }
 
 impl Watched {
-    pub(crate) fn new(keeper: Arc<dyn Keeper>, contact: Arc<Contact>, clock: Arc<Clock>) -> Arc<dyn Keeper> {
-        Arc::new(Self { keeper, contact, clock })
+    pub(crate) fn new(live: &LiveKeystore, keeper: Arc<dyn Keeper>, clock: Arc<Clock>) -> Self {
+        Self { keystore: live.configuration.keystore, keeper, contact: live.contact.clone(), clock }
     }
 
-    fn noted<T>(&self, outcome: Result<T, KeeperError>) -> Result<T, KeeperError> {
-        self.contact.note(outcome.as_ref().map(|_| ()), self.clock.now());
+    fn noted<T>(
+        &self,
+        call: &'static str,
+        ask: impl FnOnce(&dyn Keeper) -> Result<T, KeeperError>,
+    ) -> Result<T, KeeperError> {
+        let span = tracing::debug_span!("keeper", keystore = %self.keystore, call);
+        let _entered = span.enter();
+        let began = Instant::now();
+        let outcome = ask(self.keeper.as_ref());
+        tracing::debug!(took = ?began.elapsed(), is_ok = outcome.is_ok(), "the keeper was asked");
+        match &outcome {
+            Ok(_) => self.contact.went_well(),
+            Err(error) => self.contact.failed(error, self.clock.now()),
+        }
         outcome
     }
 }
 
 impl Keeper for Watched {
     fn keep(&self, kek: &Key256, place: KekPlace) -> Result<KeptKek, KeeperError> {
-        self.noted(self.keeper.keep(kek, place))
+        self.noted("keep", |keeper| keeper.keep(kek, place))
     }
 
     fn fetch(&self, kept: &KeptKek, place: KekPlace) -> Result<Key256, KeeperError> {
-        self.noted(self.keeper.fetch(kept, place))
+        self.noted("fetch", |keeper| keeper.fetch(kept, place))
     }
 
     fn discard(&self, kept: &KeptKek) -> Result<(), KeeperError> {
         // A keeper that has nothing to forget is not asked: this is no contact where it succeeds.
-        self.keeper.discard(kept).inspect_err(|error| self.contact.note(Err(error), self.clock.now()))
+        self.keeper.discard(kept).inspect_err(|error| self.contact.failed(error, self.clock.now()))
     }
 
     fn probe(&self, each: &mut dyn FnMut(Hop)) -> Result<(), KeeperError> {
-        self.noted(self.keeper.probe(each))
+        self.noted("probe", |keeper| keeper.probe(each))
     }
 }
 

@@ -24,6 +24,9 @@ use crate::live_keystores::Keystores;
 use crate::records::{Body, JobRecord, KekList, Kept, Phase, Read, RecordError, Stop, SvmKeystores, Task};
 use crate::rekey;
 
+#[cfg(feature = "barbican")]
+pub(crate) use start::move_task;
+
 /// A job that runs.
 pub(crate) struct Work<'a> {
     pub(crate) core: &'a Core,

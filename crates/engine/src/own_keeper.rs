@@ -44,7 +44,7 @@ impl Core {
     pub(crate) fn own_keeper(&self, svm: SvmId, live: &LiveKeystore) -> Result<Arc<dyn Keeper>, NoKeeper> {
         live.keeper(|| {
             let keeper = self.calls.to(self.make_keeper(svm, &live.configuration)?);
-            Ok(Watched::new(keeper, live.contact.clone(), self.clock.clone()))
+            Ok(Arc::new(Watched::new(live, keeper, self.clock.clone())))
         })
     }
 
@@ -57,7 +57,7 @@ impl Core {
     fn make_keeper(&self, svm: SvmId, configuration: &Configuration) -> Result<Arc<dyn Keeper>, NoKeeper> {
         let Configuration { keystore, keeper: KeeperRecord::Barbican(record), .. } = configuration;
         let seal = crate::barbican::CredentialSeal::of(self.records.sealing(), &self.arena, svm, *keystore)?;
-        Ok(crate::barbican::BarbicanKeeper::new(record, &seal, &self.calls)?)
+        Ok(Arc::new(crate::barbican::BarbicanKeeper::new(record, &seal, &self.calls)?))
     }
 
     #[cfg(not(feature = "barbican"))]

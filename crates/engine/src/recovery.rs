@@ -1,5 +1,6 @@
 //! KEKs that a keeper did not give at the start: asked for again in the background until they are in memory.
 
+use std::process;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// being asked then is not waited for.
 pub(crate) struct Recovery {
     shared: Arc<Shared>,
+    /// The process that has the thread.
+    process: u32,
 }
 
 #[derive(Default)]
@@ -49,6 +52,10 @@ impl Shared {
 
 impl Drop for Recovery {
     fn drop(&mut self) {
+        // A forked child has no such thread, and what that had locked stays locked.
+        if self.process != process::id() {
+            return;
+        }
         self.shared.state().stopped = true;
         self.shared.changed.notify_all();
     }
@@ -58,7 +65,7 @@ impl Recovery {
     /// Begins to fetch what is not in memory, and waits for the first answers as long as `fetching` says.
     pub(crate) fn begin(core: &Arc<Core>, jobs: &Arc<Jobs>, fetching: Fetching, resumes: bool) -> Self {
         let shared = Arc::<Shared>::default();
-        let recovery = Self { shared: shared.clone() };
+        let recovery = Self { shared: shared.clone(), process: process::id() };
         let Fetching::Automatic { wait } = fetching else { return recovery };
         if is_complete(core) {
             return recovery;

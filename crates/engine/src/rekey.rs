@@ -87,7 +87,9 @@ impl Core {
             Keystores::Damaged => return Err(KeyError::KeystoresDamaged { svm: svm.id }.into()),
             Keystores::There(there) => {
                 let SvmKeystores { enabled, job, .. } = there.list.body;
-                if let Some(job) = job {
+                if let Some(job) = job
+                    && self.running(job)?.is_some()
+                {
                     let state = self.state_while(job);
                     return Err(RekeyError::KeystoreBusy { svm: svm.id, state });
                 }

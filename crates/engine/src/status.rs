@@ -10,7 +10,7 @@ use crate::keys::closed;
 use crate::live::{Keks, LiveSvm};
 use crate::live_keystores::{KeeperTrouble, Keystores, trouble_of};
 use crate::records::{KeeperRecord, KekEntry, Kept, Operation, Purpose, SvmKeystores, Task};
-use crate::svm_keystores::SvmKeystoreError;
+use crate::svm_keystore_error::SvmKeystoreError;
 
 /// What an enabled keystore is at, in the words of the REST contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

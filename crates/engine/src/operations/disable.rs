@@ -10,7 +10,7 @@ use crate::jobs::Halt;
 use crate::live::{Keks, LiveSvm};
 use crate::live_keystores::Keystores;
 use crate::records::{DisableStep, JobRecord, KekList, Kept, Operation, Read, SealRecord, SvmKeystores, Task};
-use crate::svm_keystores::SvmKeystoreError;
+use crate::svm_keystore_error::SvmKeystoreError;
 
 pub(super) fn run(work: &mut Work<'_>, svm: &Arc<LiveSvm>, keystore: Uuid) -> Result<(), Halted> {
     loop {

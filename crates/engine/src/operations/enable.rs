@@ -11,7 +11,7 @@ use crate::keys::closed;
 use crate::live::LiveSvm;
 use crate::live_keystores::Keystores;
 use crate::records::{JobRecord, Phase, Stop, SvmKeystores};
-use crate::svm_keystores::SvmKeystoreError;
+use crate::svm_keystore_error::SvmKeystoreError;
 
 /// The keeper is tried; one commit enables the keystore and ends the job.
 pub(super) fn run(work: &mut Work<'_>, svm: &Arc<LiveSvm>, keystore: Uuid) -> Result<(), Halted> {

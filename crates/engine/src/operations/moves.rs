@@ -17,7 +17,7 @@ use crate::keys::closed;
 use crate::live::{Keks, LiveKek, LiveSvm, OpenKeks};
 use crate::live_keystores::Keystores;
 use crate::records::{JobRecord, KeeperRecord, KekEntry, KekList, Kept, MoveStep, Purpose, SvmKeystores, Task};
-use crate::svm_keystores::SvmKeystoreError;
+use crate::svm_keystore_error::SvmKeystoreError;
 
 pub(super) fn run(work: &mut Work<'_>, svm: &Arc<LiveSvm>) -> Result<(), Halted> {
     loop {
@@ -51,15 +51,14 @@ fn rekeep(
         };
         let (after, keeper) = target(core, svm, &there.list.body, to, purpose)?;
 
-        let mut rekept = Rekept { core, svm, from, to, keeper: keeper.as_ref(), old: Vec::new() };
+        let mut rekept = Rekept { core, svm, from, to, keeper: keeper.as_ref(), moved: 0, old: Vec::new() };
         let list = open.as_ref().map(|open| rekept.list(open)).transpose()?;
-        let old = rekept.old;
-        if old.is_empty() {
+        let Rekept { moved, old, .. } = rekept;
+        if moved == 0 {
             // Nothing was kept with it, so it has not shown yet that it can.
             keeper.probe(&mut |_| ())?;
         }
 
-        let moved = old.len() as u64;
         let step = MoveStep::Discard { kept: old };
         let next = JobRecord {
             task: with_step(&record.body.task, step),
@@ -81,6 +80,8 @@ fn rekeep(
         match committed {
             Ok(()) => {
                 *record = next;
+                // It has just kept them, be it in the way of a configuration that was not in force yet.
+                svm.keystores.load().get(to).into_iter().for_each(|live| live.contact.went_well());
                 cell.progress(Progress { done: moved, total: Some(moved) });
                 tracing::info!(svm = %svm.id, to = %to, moved, "KEKs are kept anew");
                 return Ok(());
@@ -133,6 +134,8 @@ struct Rekept<'a> {
     from: Option<Uuid>,
     to: Uuid,
     keeper: &'a dyn Keeper,
+    /// How many KEKs are kept anew.
+    moved: u64,
     /// What the old keeper is to forget.
     old: Vec<Kept>,
 }
@@ -151,8 +154,13 @@ impl Rekept<'_> {
         let mut kept = Vec::new();
         for old in &entry.kept {
             if Some(old.keystore) == self.from {
-                kept.push(self.core.keep(self.svm, &live.kek, self.to, self.keeper)?);
-                self.old.push(old.clone());
+                let new = self.core.keep(self.svm, &live.kek, self.to, self.keeper)?;
+                // Under another name for the same top-level key, the bytes are the same: these stay.
+                if new != *old {
+                    self.old.push(old.clone());
+                }
+                kept.push(new);
+                self.moved += 1;
             } else {
                 kept.push(old.clone());
             }

@@ -14,10 +14,9 @@ use crate::key_error::KeyError;
 use crate::live::{Keks, LiveSvm};
 use crate::live_keystores::{Keystores, LiveKeystores};
 use crate::records::{
-    DisableStep, JobRecord, KeeperRecord, KekList, MoveStep, Operation, Phase, Purpose, Read, RecordError,
-    SvmKeystores, Task, V1,
+    DisableStep, JobRecord, KekList, MoveStep, Operation, Phase, Purpose, Read, RecordError, SvmKeystores, Task, V1,
 };
-use crate::svm_keystores::SvmKeystoreError;
+use crate::svm_keystore_error::SvmKeystoreError;
 
 impl Engine {
     /// Enables the first keystore of an SVM, after trying its keeper: KEKs that are made from then on are kept by it. A KEK that the
@@ -86,34 +85,6 @@ impl Engine {
         })
     }
 
-    /// Has what an enabled keystore keeps be kept under another top-level key of the same keeper; for Barbican, the secret with this
-    /// URL. Returns at once with the job.
-    ///
-    /// # Errors
-    /// [`SvmKeystoreError::NotEnabled`]; [`SvmKeystoreError::NoKeys`] before the first key; [`SvmKeystoreError::Mixed`] where the
-    /// cluster's keystore still keeps the SVM's KEK; [`SvmKeystoreError::SameKey`]; others as [`Engine::switch`].
-    #[cfg(feature = "barbican")]
-    pub fn rekey_external(&self, keystore: Uuid, key: &claviger_barbican::SecretUrl) -> Result<Job, SvmKeystoreError> {
-        let live = self.core.svm_of_keystore(keystore)?;
-        let svm = live.id;
-        let key_id = key.to_string();
-        let operation = JobOperation::RekeyExternal { svm, keystore, key_id: key_id.clone() };
-        self.begin(&live, &operation, |there, list| {
-            let configuration = there.get(keystore).ok_or(SvmKeystoreError::Unknown { keystore })?;
-            if there.enabled != Some(keystore) {
-                return Err(SvmKeystoreError::NotEnabled { keystore });
-            }
-            let KeeperRecord::Barbican(record) = &configuration.keeper;
-            if record.key_id == key_id {
-                return Err(SvmKeystoreError::SameKey { keystore });
-            }
-            match list.ok_or(SvmKeystoreError::NoKeys { svm })?.is_kept_by(keystore) {
-                true => Ok(move_task(svm, Some(keystore), keystore, Purpose::RekeyExternal { key_id: key_id.clone() })),
-                false => Err(SvmKeystoreError::Mixed { svm, keystore }),
-            }
-        })
-    }
-
     /// Disables a keystore. Where it keeps KEKs without keys, these are dropped. Returns at once with the job.
     ///
     /// # Errors
@@ -156,7 +127,7 @@ impl Engine {
     }
 
     /// Starts what `task` makes of the SVM's keystores and KEKs, or goes on with the same operation where it was interrupted.
-    fn begin(
+    pub(crate) fn begin(
         &self,
         svm: &Arc<LiveSvm>,
         operation: &JobOperation,
@@ -196,7 +167,7 @@ impl Engine {
     }
 }
 
-fn move_task(svm: SvmId, from: Option<Uuid>, to: Uuid, purpose: Purpose) -> Task {
+pub(crate) fn move_task(svm: SvmId, from: Option<Uuid>, to: Uuid, purpose: Purpose) -> Task {
     Task::Move { svm: svm.uuid(), from, to, purpose, step: MoveStep::Rekeep }
 }
 

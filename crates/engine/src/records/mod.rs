@@ -8,7 +8,7 @@ mod keystore;
 mod node;
 mod subject;
 mod svm;
-mod svm_keystores;
+pub(crate) mod svm_keystores;
 
 use std::fmt;
 use std::sync::Arc;
@@ -27,9 +27,7 @@ pub(crate) use keystore::{Attempts, KeystoreRecord, OnboardRecord};
 pub(crate) use node::NodeRecord;
 pub use subject::Subject;
 pub(crate) use svm::{NameRecord, SvmRecord};
-pub(crate) use svm_keystores::{
-    BarbicanRecord, CaCertificate, Configuration, KeeperRecord, ProxyRecord, ProxyUserRecord, SvmKeystores,
-};
+pub(crate) use svm_keystores::{Configuration, KeeperRecord, SvmKeystores};
 
 /// A record's body. `Serialize` and `Deserialize` give the JSON, which must refuse members that it does not know.
 pub(crate) trait Body: Serialize + DeserializeOwned {

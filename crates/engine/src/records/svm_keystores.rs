@@ -29,8 +29,10 @@ pub(crate) struct SvmKeystores {
 
 impl SvmKeystores {
     /// The most keystores of one SVM: the record stays small.
+    #[cfg(feature = "barbican")]
     pub(crate) const MAX: usize = 32;
 
+    #[cfg(feature = "barbican")]
     pub(crate) fn empty(svm: SvmId) -> Self {
         Self { version: V1, svm: svm.uuid(), keystores: Vec::new(), enabled: None, job: None }
     }
