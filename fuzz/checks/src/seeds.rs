@@ -169,9 +169,18 @@ fn seals() -> String {
     format!(r#"{{"version":1,"svm":"{SVM}","kek_version":3,"reserved":4096}}"#)
 }
 
-fn job(phase: &str) -> String {
+fn svm_keystores() -> String {
+    let (secret, password) = ("5e".repeat(60), "9a".repeat(40));
+    let proxy =
+        format!(r#"{{"tls":true,"host":"proxy.example","port":3128,"user":{{"name":"kms","password":"{password}"}}}}"#);
     format!(
-        r#"{{"version":1,"job":"{OTHER}","plan":{{"rekey_internal":{{"svm":"{SVM}"}}}},"started":"{TIME}","done":7,"total":null,"phase":{phase}}}"#
+        r#"{{"version":1,"svm":"{SVM}","keystores":[{{"keystore":"{OTHER}","name":"default","created":"{TIME}","keeper":{{"barbican":{{"key_id":"https://kms.example:9311/v1/secrets/{OTHER}","keystone_url":"https://kms.example:5000/v3/auth/tokens","application_cred_id":"394d","application_cred_secret":"{secret}","proxy":{proxy},"verify":true,"verify_host":true,"timeout_seconds":10,"ca_certificates":["MAA="]}}}}}}],"enabled":"{OTHER}","job":null}}"#
+    )
+}
+
+fn job(task: &str, phase: &str) -> String {
+    format!(
+        r#"{{"version":1,"job":"{OTHER}","task":{task},"started":"{TIME}","done":7,"total":null,"phase":{phase}}}"#
     )
 }
 
@@ -210,6 +219,11 @@ fn of_records(add: Add<'_>) {
     add("record_keystores", "too-few-iterations", &keyed(&keystore_key, few.as_bytes()));
     let upper = keystore().replace("1d1d", "1D1D");
     add("record_keystores", "hex-in-capitals", &keyed(&keystore_key, upper.as_bytes()));
+    let own_key = [&[1], uuid(SVM).as_slice()].concat();
+    add("record_keystores", "of-an-svm", &keyed(&own_key, svm_keystores().as_bytes()));
+    let none = format!(r#"{{"version":1,"svm":"{SVM}","keystores":[],"enabled":null,"job":null}}"#);
+    add("record_keystores", "of-an-svm-without-any", &keyed(&own_key, none.as_bytes()));
+    add("record_keystores", "of-another-svm", &keyed(&[&[1], uuid(OTHER).as_slice()].concat(), none.as_bytes()));
 
     let keks_key = uuid(SVM);
     let rekey = format!(r#"{{"rekey":{{"job":"{OTHER}"}}}}"#);
@@ -225,20 +239,33 @@ fn of_records(add: Add<'_>) {
 
     let job_key = uuid(OTHER);
     let kept = format!(r#"[{{"keystore":"{OTHER}","bytes":"{}"}}]"#, "ab".repeat(40));
-    let phases = [
-        ("making", r#"{"running":{"step":"make"}}"#.to_owned()),
-        ("re-wrapping", r#"{"running":{"step":{"rewrap":{"cursor":"5151"}}}}"#.to_owned()),
-        ("discarding", format!(r#"{{"running":{{"step":{{"discard":{{"kept":{kept}}}}}}}}}"#)),
-        ("succeeded", format!(r#"{{"ended":{{"at":"{TIME}","stop":"succeeded"}}}}"#)),
-        (
-            "failed",
-            format!(
-                r#"{{"ended":{{"at":"{TIME}","stop":{{"failed":{{"message":"no","fault":"data","advice":"repair"}}}}}}}}"#
-            ),
-        ),
+    let rekey = |step: &str| format!(r#"{{"rekey_internal":{{"svm":"{SVM}","step":{step}}}}}"#);
+    let discard = format!(r#"{{"discard":{{"kept":{kept}}}}}"#);
+    let moving = |purpose: &str, step: &str| {
+        format!(r#"{{"move":{{"svm":"{SVM}","from":null,"to":"{OTHER}","purpose":{purpose},"step":{step}}}}}"#)
+    };
+    let external = r#"{"rekey_external":{"key_id":"https://kms.example/v1/secrets/1"}}"#;
+    let tasks = [
+        ("making", rekey(r#""make""#)),
+        ("re-wrapping", rekey(r#"{"rewrap":{"cursor":"5151"}}"#)),
+        ("discarding", rekey(&discard)),
+        ("enabling", format!(r#"{{"enable":{{"svm":"{SVM}","keystore":"{OTHER}"}}}}"#)),
+        ("switching", moving(r#""switch""#, r#""rekeep""#)),
+        ("migrating", moving(r#""migrate""#, &discard)),
+        ("rekeying-externally", moving(external, r#""rekeep""#)),
+        ("disabling", format!(r#"{{"disable":{{"svm":"{SVM}","keystore":"{OTHER}","step":"drop"}}}}"#)),
+        ("restoring", r#"{"restore":{"svm":null}}"#.to_owned()),
     ];
-    for (name, phase) in phases {
-        add("record_jobs", name, &keyed(&job_key, job(&phase).as_bytes()));
+    for (name, task) in tasks {
+        add("record_jobs", name, &keyed(&job_key, job(&task, r#""running""#).as_bytes()));
+    }
+    let ends = [
+        ("succeeded", r#""succeeded""#),
+        ("failed", r#"{"failed":{"message":"no","fault":"data","advice":"repair"}}"#),
+    ];
+    for (name, stop) in ends {
+        let phase = format!(r#"{{"ended":{{"at":"{TIME}","stop":{stop}}}}}"#);
+        add("record_jobs", name, &keyed(&job_key, job(&rekey(&discard), &phase).as_bytes()));
     }
 
     let (node, svm, keystore, keks, seals) = (node(), svm(), keystore(), keks(&kek(2), "null"), seals());
@@ -246,6 +273,8 @@ fn of_records(add: Add<'_>) {
         r#"{{"version":1,"made":"{TIME}","node":{node},"svms":[{svm}],"keystore":{keystore},"keks":[{keks}],"seals":[{seals}]}}"#
     );
     add("backup_hierarchy", "one-svm", hierarchy.as_bytes());
+    let own = hierarchy.replace(r#","keks":"#, &format!(r#","svm_keystores":[{}],"keks":"#, svm_keystores()));
+    add("backup_hierarchy", "keystores-of-an-svm", own.as_bytes());
     add("backup_hierarchy", "nothing", hierarchy.replace(&svm, "").replace(&keks, "").replace(&seals, "").as_bytes());
     add("backup_hierarchy", "cut", &hierarchy.as_bytes()[..hierarchy.len() - 1]);
 }
