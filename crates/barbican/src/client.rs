@@ -27,7 +27,7 @@ const SLACK: Duration = Duration::from_millis(500);
 /// One Keystone and one credential.
 ///
 /// Calls wait for their end, which comes within [`Site::timeout`]; any thread may make any call at any time, one of a
-/// runtime too. All clients of a process share one thread for input and output. A client does not survive a `fork`: in a
+/// runtime too. All clients of a process share one thread for input and output, beside short-lived ones that look up names. A client does not survive a `fork`: in a
 /// child, every call is [`BarbicanError::Forked`].
 pub struct Client {
     io: Arc<Io>,

@@ -9,6 +9,9 @@ use arc_swap::ArcSwapOption;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
+/// How many names are looked up at a time, each on a thread that ends soon after: the system's lookup blocks.
+const MAX_LOOKUPS: usize = 16;
+
 /// A runtime on a thread of its own.
 pub(crate) struct Io {
     /// The process that the thread is in: a child has none.
@@ -34,7 +37,8 @@ impl Io {
     }
 
     fn start(inherited: Option<Arc<Self>>) -> io::Result<Self> {
-        let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
+        let runtime =
+            Builder::new_current_thread().enable_io().enable_time().max_blocking_threads(MAX_LOOKUPS).build()?;
         let handle = runtime.handle().clone();
         let (running, ended) = oneshot::channel();
         thread::Builder::new().name("claviger-barbican".to_owned()).spawn(move || runtime.block_on(ended))?;

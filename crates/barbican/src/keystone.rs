@@ -1,5 +1,6 @@
 //! Keystone: a token for an application credential.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use claviger_secret::Arena;
@@ -7,7 +8,6 @@ use hyper::StatusCode;
 use hyper::header::HeaderName;
 use jiff::Timestamp;
 use serde::Deserialize;
-use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use crate::deadline::Deadline;

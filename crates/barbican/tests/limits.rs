@@ -14,7 +14,7 @@ use claviger_barbican::{
 };
 use claviger_secret::testing::{End, in_child};
 use support::server::{Reply, Seen, Server, closed_port, mute, reply, token, well};
-use support::{KEY, arena, client, client_of, credential, hasty, secret, site};
+use support::{KEY, arena, client, client_of, hasty, secret, site};
 
 /// More than a call may take beyond its limit, on a busy machine.
 const GRACE: Duration = Duration::from_secs(3);
@@ -137,12 +137,7 @@ fn what_may_pass_is_tried_again() {
                 true => passing(),
                 false => well(seen),
             });
-            let outcome = client_of(&server).key(&server.secret());
-            // The last is a login's misbehaviour: 200 is none of its statuses.
-            match outcome {
-                Ok(key) => assert!(key.ct_eq(&KEY)),
-                Err(error) => assert!(matches!(error, BarbicanError::Unreachable { .. }), "{at}: {error:?}"),
-            }
+            assert!(client_of(&server).key(&server.secret()).unwrap().ct_eq(&KEY), "{at}");
             assert_eq!(server.seen().len(), 5, "{at}");
         }
     }
@@ -260,10 +255,10 @@ fn a_thread_of_a_runtime_may_call() {
 }
 
 #[test]
-fn a_thousand_clients_share_one_thread() {
+fn many_clients_share_one_thread() {
     let (arena, site) = (arena(), site("https://localhost/v3", &[]));
     let one = Credential { id: "one".to_owned(), secret: secret(&arena, "s") };
-    // Their secrets fill the arena: so many that they do not.
+    // As many as the arena has room for, nearly.
     let clients: Vec<_> = (0..400).map(|_| Client::new(&arena, &site, &one).unwrap()).collect();
     let names = fs::read_dir("/proc/self/task").unwrap().filter_map(|task| {
         // A thread may end meanwhile.
@@ -316,5 +311,4 @@ fn what_cannot_work_is_refused_at_the_start() {
     }
     assert!(matches!(refused(&Site { proxy: Some(proxy), ..fine() }, "id", b"s"), SetupError::ProxyUser));
     assert!(certificates_from_pem(b"").is_err());
-    drop(credential(&arena));
 }
