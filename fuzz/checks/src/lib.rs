@@ -11,6 +11,7 @@
 )]
 
 mod backups;
+mod barbican;
 mod blobs;
 mod files;
 mod hierarchy;
@@ -47,6 +48,7 @@ targets! {
     sealed: sealed_record;
     records: record_node record_svms record_keystores record_keks record_jobs backup_hierarchy;
     backups: backup_text backup_bytes;
+    barbican: barbican_metadata barbican_urls keystore_name;
     texts: passphrase svm_name;
     files: sealing_key_file store_header store_mark;
     hierarchy: engine;

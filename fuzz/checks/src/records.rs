@@ -61,7 +61,9 @@ fn is_key_of(table: Table, key: &[u8], json: &[u8]) -> bool {
         Table::Node => key == b"hierarchy",
         Table::Svms if json.get("admin").is_some() => key == [&[0], uuid("svm").as_bytes().as_slice()].concat(),
         Table::Svms => key == [b"\x01", json["name"].as_str().expect("a name").as_bytes()].concat(),
-        Table::Keystores if json.get("keystores").is_some() => key == [&[1], uuid("svm").as_bytes().as_slice()].concat(),
+        Table::Keystores if json.get("keystores").is_some() => {
+            key == [&[1], uuid("svm").as_bytes().as_slice()].concat()
+        }
         Table::Keystores => key == uuid("keystore").as_bytes(),
         Table::Keks if json.get("current").is_some() => key == uuid("svm").as_bytes(),
         Table::Keks => {

@@ -30,6 +30,7 @@ pub fn seeds(vectors: &Path) -> Vec<Seed> {
     of_backups(&mut add);
     of_texts(&mut add);
     of_files(&mut add);
+    of_barbican(&mut add);
     of_engine(&mut add);
     seeds.sort();
     seeds
@@ -179,9 +180,7 @@ fn svm_keystores() -> String {
 }
 
 fn job(task: &str, phase: &str) -> String {
-    format!(
-        r#"{{"version":1,"job":"{OTHER}","task":{task},"started":"{TIME}","done":7,"total":null,"phase":{phase}}}"#
-    )
+    format!(r#"{{"version":1,"job":"{OTHER}","task":{task},"started":"{TIME}","done":7,"total":null,"phase":{phase}}}"#)
 }
 
 fn of_records(add: Add<'_>) {
@@ -345,6 +344,43 @@ fn of_texts(add: Add<'_>) {
     ];
     for (name, text) in names {
         add("svm_name", name, text.as_bytes());
+    }
+}
+
+fn of_barbican(add: Add<'_>) {
+    let metadata = |changed: &str| {
+        format!(
+            r#"{{"created":"2026-11-21T02:44:38.052310","updated":"2026-11-21T02:44:38.054820","status":"ACTIVE","name":"lab","secret_type":"symmetric","expiration":null,"algorithm":"aes","bit_length":256,"mode":"cbc","creator_id":"bdd1","content_types":{{"default":"application/octet-stream"}},"secret_ref":"https://kms.example/v1/secrets/{OTHER}"{changed}}}"#
+        )
+    };
+    let sound = metadata("");
+    let answers = [
+        ("key", sound.clone()),
+        ("with-an-unknown-member", metadata(r#","consumers":[]"#)),
+        ("expired", sound.replace(r#""expiration":null"#, r#""expiration":"2026-11-21T02:45:38""#)),
+        ("pending", sound.replace("ACTIVE", "PENDING")),
+        ("status-with-control-characters", sound.replace("ACTIVE", r"A\u001b[31m")),
+        ("opaque", sound.replace(r#""aes""#, "null").replace("256", "null").replace("symmetric", "opaque")),
+        ("of-128-bits", sound.replace("256", "128")),
+        ("without-a-payload", sound.replace("content_types", "content")),
+    ];
+    for (name, answer) in answers {
+        add("barbican_metadata", name, answer.as_bytes());
+    }
+    let urls = [
+        ("secret", format!("https://barbican.example:9311/v1/secrets/{OTHER}")),
+        ("secret-with-slashes", format!("https://barbican.example/v1/secrets/{OTHER}//")),
+        ("secret-in-capitals", format!("https://barbican.example/v1/secrets/{}", OTHER.to_uppercase())),
+        ("keystone", "https://[::1]:5000/v3/auth/tokens".to_owned()),
+        ("keystone-without-a-path", "https://keystone.example".to_owned()),
+        ("with-a-password", format!("https://a:b@barbican.example/v1/secrets/{OTHER}")),
+        ("without-tls", format!("http://barbican.example/v1/secrets/{OTHER}")),
+    ];
+    for (name, url) in urls {
+        add("barbican_urls", name, url.as_bytes());
+    }
+    for (name, text) in [("plain", "default"), ("not-ascii", "Stra\u{df}e 1"), ("with-a-tab", "a\tb"), ("blank", " ")] {
+        add("keystore_name", name, text.as_bytes());
     }
 }
 
