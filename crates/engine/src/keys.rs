@@ -232,15 +232,12 @@ impl Core {
                 Keks::None => self.make_first_kek(svm)?,
                 Keks::Closed { why, .. } => return Err(closed(svm.id, *why)),
                 Keks::Damaged => return Err(closed(svm.id, Closed::Damaged)),
-                Keks::Open(open) if let Some(error) = refuses_keys(&open.list.body) => {
-                    // Where it is refused after all, the SVM goes on.
-                    if !svm.changed_since(&keks) {
-                        return Err(error);
-                    }
-                }
-                Keks::Open(open) => match work(open) {
+                Keks::Open(open) => match refuses_keys(&open.list.body).map_or_else(|| work(open), Err) {
                     // The KEKs, or the blob that was read after them, are of a rekey that came in between.
                     Err(KeyError::KeksChanged { .. } | KeyError::NoSuchKek { .. }) if svm.changed_since(&keks) => {}
+                    // Where that is taken back, the SVM goes on.
+                    Err(KeyError::SvmBeingDeleted { .. } | KeyError::KeystoreBeingDisabled { .. })
+                        if svm.changed_since(&keks) => {}
                     result => return result,
                 },
             }
