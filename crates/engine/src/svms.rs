@@ -277,9 +277,12 @@ impl crate::engine::Core {
             None => self.set_operation(live, &list, Some(Operation::Delete)).map_err(|error| busy(error, svm))?,
         };
         if has_keys()? {
-            self.set_operation(live, &announced, None)?;
+            self.set_operation(live, &announced, None).map_err(|error| busy(error, svm))?;
             return Err(SvmError::HasKeys { svm });
         }
+        // Another deletion may have met a key and be about to take the announcement back. Announced anew, it conflicts.
+        let announced =
+            self.set_operation(live, &announced, Some(Operation::Delete)).map_err(|error| busy(error, svm))?;
         // Nothing is under these KEKs any more, and nothing will be. The keeper forgets them while the records still say
         // what it has to forget.
         for entry in announced.body.entries() {

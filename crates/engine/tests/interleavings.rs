@@ -6,8 +6,12 @@ mod common;
 use std::sync::Arc;
 use std::thread;
 
+use claviger::faults::KeeperFaults;
 use claviger::store::MemoryStore;
-use claviger::{Engine, KeyAlgorithm, KeyError, NewKey, ObjectRef, OpenKey, Store as _, SvmError, SvmId, Table};
+use claviger::store::faults::FaultClock;
+use claviger::{
+    Engine, KekVersion, KeyAlgorithm, KeyError, NewKey, ObjectRef, OpenKey, Options, Store as _, SvmError, SvmId, Table,
+};
 use common::stores::{HoldingStore, Write};
 use common::{bytes, kek_versions, name, seal_key, store_key, verify_clean, versions, volume};
 
@@ -381,6 +385,63 @@ fn a_deletion_that_is_refused_for_keys_does_not_refuse_a_key() {
         || drop(stage.engine.create_key(stage.svm, volume(100), XTS).unwrap()),
     );
     assert!(matches!(deletion, Err(SvmError::HasKeys { .. })), "{deletion:?}");
+}
+
+/// The first deletion has met a key and is about to take its announcement back. The second has taken that announcement for
+/// its own, and finds no key any more. Whichever is faster, an SVM that lives on has its KEK at the keeper.
+#[test]
+fn of_two_deletions_of_an_svm_none_takes_back_what_the_other_relies_on() {
+    // The second is held before its first commit, and before its last.
+    for before_its_first in [true, false] {
+        let keepers = KeeperFaults::on(FaultClock::counting());
+        let store = HoldingStore::over(common::unattended());
+        let options = || Options { keeper_faults: Some(keepers.clone()), ..common::options() };
+        let engine = Engine::open_on(store.clone(), options()).unwrap();
+        let svm = engine.create_svm(&name("vs0")).unwrap().id();
+        engine.create_key(svm, volume(1), XTS).unwrap();
+        engine.delete_key(svm, volume(1)).unwrap();
+        let scans = |write: &Write<'_>| matches!(write, Write::Scan { table: Table::Keys });
+        let list = svm.as_bytes().to_vec();
+        let last = move |write: &Write<'_>| write.deletes(Table::Keks, &list);
+        let unannounced = store.hold_after(scans);
+        let (first, second) = thread::scope(|scope| {
+            let first = scope.spawn(|| engine.delete_svm(svm));
+            unannounced.reached();
+            engine.create_key(svm, volume(1), XTS).unwrap();
+            let announced = store.hold_after(scans);
+            unannounced.release();
+            announced.reached();
+            engine.delete_key(svm, volume(1)).unwrap();
+            let trap = match before_its_first {
+                true => store.hold_after(scans),
+                false => store.hold_before(last),
+            };
+            let second = scope.spawn(|| engine.delete_svm(svm));
+            trap.reached();
+            announced.release();
+            let first = first.join().unwrap();
+            trap.release();
+            (first, second.join().unwrap())
+        });
+
+        let held = keepers.held();
+        match before_its_first {
+            true => {
+                assert!(matches!(first, Err(SvmError::HasKeys { .. })), "{first:?}");
+                assert!(matches!(second, Err(SvmError::Busy { .. })), "{second:?}");
+                assert_eq!(held, [(svm, KekVersion::FIRST)]);
+                engine.create_key(svm, volume(1), XTS).unwrap();
+            }
+            false => {
+                assert!(matches!(first, Err(SvmError::Busy { .. })), "{first:?}");
+                second.unwrap();
+                assert_eq!(held, []);
+                assert!(matches!(engine.svm(svm), Err(SvmError::Unknown { .. })));
+            }
+        }
+        drop(engine);
+        verify_clean(&Engine::open_on(store, options()).unwrap());
+    }
 }
 
 /// A verification is held back after each table that it reads, while everything changes.
