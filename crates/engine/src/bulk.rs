@@ -93,6 +93,7 @@ impl Core {
     ) -> Result<(), KeyError> {
         let open = done.iter().filter(|creation| creation.is_none()).count();
         let mut nonces = self.nonces(svm, &keks.current, open)?;
+        self.raise_once()?;
         let mut sealed = |burning: &Burning, key: &NewKey| {
             let (key_type, object) = (key.object.key_type(), key.object.uuid().into());
             let place = KeyPlace { svm, key_type, object, version: KeyVersion::FIRST };

@@ -5,7 +5,7 @@
 //! opening mends. A store that is behind its anchor is an older copy.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use claviger_store::{Batch, Expect, StoreError, Table};
@@ -61,18 +61,13 @@ pub(crate) struct Epoch {
     raised: AtomicBool,
     /// `None` where the embedder wants none.
     anchor: Option<Arc<dyn Anchor>>,
-    /// Held while the anchor is raised; opening keys never takes it.
-    anchored: Mutex<Anchored>,
-}
-
-/// How far the anchor is, and how far it may go.
-#[derive(Clone, Copy, Default)]
-struct Anchored {
-    /// The epoch that the anchor is known to have reached.
-    at: u64,
+    /// The epoch that the anchor is known to have reached. Raised by whoever holds `raising`.
+    anchored: AtomicU64,
     /// The highest epoch that a commit of this process made durable. What is merely read may have been written by somebody who
     /// was not answered yet: an anchor there would be ahead of the store after a power cut.
-    durable: u64,
+    durable: AtomicU64,
+    /// Held while the anchor is raised; opening keys never takes it.
+    raising: Mutex<()>,
 }
 
 #[derive(Clone)]
@@ -88,7 +83,7 @@ enum State {
 impl Epoch {
     /// Of a hierarchy that is being made.
     pub(crate) fn unborn(anchor: Option<Arc<dyn Anchor>>) -> Self {
-        Self { state: Mutex::new(State::Unborn), raised: AtomicBool::new(true), anchor, anchored: Mutex::default() }
+        Self::new(State::Unborn, true, anchor, 0)
     }
 
     /// Of the hierarchy in a store, and how that stands.
@@ -119,8 +114,18 @@ impl Epoch {
             }
             (Some(_), Ok(Some(anchored))) => (anchored, Standing::Current),
         };
-        let (state, anchored) = (Mutex::new(state), Mutex::new(Anchored { at: reached, durable: 0 }));
-        Ok((Self { state, raised: AtomicBool::new(false), anchor, anchored }, standing))
+        Ok((Self::new(state, false, anchor, reached), standing))
+    }
+
+    fn new(state: State, raised: bool, anchor: Option<Arc<dyn Anchor>>, anchored: u64) -> Self {
+        Self {
+            state: Mutex::new(state),
+            raised: AtomicBool::new(raised),
+            anchor,
+            anchored: AtomicU64::new(anchored),
+            durable: AtomicU64::new(0),
+            raising: Mutex::default(),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -136,23 +141,24 @@ impl Epoch {
         }
     }
 
-    fn anchored(&self) -> MutexGuard<'_, Anchored> {
-        self.anchored.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Takes note that a commit of this process, which was answered, made this epoch durable.
     fn is_durable(&self, epoch: u64) {
-        let mut anchored = self.anchored();
-        anchored.durable = anchored.durable.max(epoch);
+        self.durable.fetch_max(epoch, Ordering::AcqRel);
+    }
+
+    /// Whether the anchor has reached what is durable.
+    fn is_anchored(&self) -> bool {
+        self.anchor.is_none() || self.durable.load(Ordering::Acquire) <= self.anchored.load(Ordering::Acquire)
     }
 
     /// Raises the anchor to what is durable, unless it is there.
     fn raise_anchor(&self, hierarchy: Uuid) -> Result<(), AnchorError> {
         let Some(anchor) = &self.anchor else { return Ok(()) };
-        let mut anchored = self.anchored();
-        if anchored.at < anchored.durable {
-            anchor.raise(hierarchy, anchored.durable)?;
-            anchored.at = anchored.durable;
+        let _raising = self.raising.lock().unwrap_or_else(PoisonError::into_inner);
+        let durable = self.durable.load(Ordering::Acquire);
+        if self.anchored.load(Ordering::Acquire) < durable {
+            anchor.raise(hierarchy, durable)?;
+            self.anchored.store(durable, Ordering::Release);
         }
         Ok(())
     }
@@ -196,7 +202,7 @@ impl Core {
                 State::At(record) => record,
             };
             // Where the change before could not be anchored, no other is made.
-            self.epoch.raise_anchor(old.body.hierarchy)?;
+            self.catch_up()?;
             let body = EpochRecord { epoch: old.body.epoch.saturating_add(1), ..old.body.clone() };
             let raw = self.records.seal(&body)?;
             let with_epoch = batch.clone().require(EpochRecord::TABLE, body.key(), old.unchanged()).put(
@@ -206,9 +212,9 @@ impl Core {
             );
             match self.records.store().commit(with_epoch) {
                 Ok(()) => {
-                    self.epoch.raised.store(true, Ordering::Release);
                     self.epoch.note(State::At(Read { body: body.clone(), raw }));
                     self.epoch.is_durable(body.epoch);
+                    self.epoch.raised.store(true, Ordering::Release);
                     if let Err(error) = self.epoch.raise_anchor(body.hierarchy) {
                         let epoch = body.epoch;
                         tracing::error!(%error, epoch, "the anchor was not raised; structural changes wait for it");
@@ -225,17 +231,30 @@ impl Core {
     }
 
     /// Raises the epoch once after an opening: whoever changes keys calls it first, so that a copy of the store that was
-    /// made before the opening is told from the store as it is now. A full disk is no reason not to delete.
+    /// made before the opening is told from the store as it is now. While the anchor is behind, no key is changed. A full disk
+    /// is no reason not to delete.
     pub(crate) fn raise_once(&self) -> Result<(), RecordError> {
-        if self.epoch.raised.load(Ordering::Acquire) {
+        if !self.epoch.raised.load(Ordering::Acquire) {
+            match self.commit(Batch::new()) {
+                Err(RecordError::Store(error @ StoreError::DiskFull { .. })) => {
+                    tracing::warn!(%error, "the epoch was not raised; a change of keys goes on without");
+                }
+                raised => raised?,
+            }
+        }
+        self.catch_up()
+    }
+
+    /// Raises the anchor to what is durable, unless it is there: then it takes no lock.
+    fn catch_up(&self) -> Result<(), RecordError> {
+        if self.epoch.is_anchored() {
             return Ok(());
         }
-        match self.commit(Batch::new()) {
-            Err(RecordError::Store(error @ StoreError::DiskFull { .. })) => {
-                tracing::warn!(%error, "the epoch was not raised; a change of keys goes on without");
-                Ok(())
-            }
-            raised => raised,
+        let state = self.epoch.state().clone();
+        match state {
+            State::Unborn => Ok(()),
+            State::At(record) => Ok(self.epoch.raise_anchor(record.body.hierarchy)?),
+            State::Lost => Err(RecordError::EpochLost),
         }
     }
 

@@ -117,6 +117,7 @@ impl Engine {
         self.core.with_kek(&live, |keks| {
             let mut blob = Vec::new();
             let mut nonces = self.core.nonces(svm, &keks.current, 1)?;
+            self.core.raise_once()?;
             burned(|burning| seal(burning, &keks.current, &plain, &place, &mut nonces, &mut blob))?;
             let batch = Batch::new().require(Table::Keys, key, Expect::Absent).put(Table::Keys, key, blob);
             match self.core.commit_under(keks, batch)? {

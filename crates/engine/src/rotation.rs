@@ -33,6 +33,7 @@ impl Engine {
 
                 let mut value = raw.clone();
                 let mut nonces = self.core.nonces(svm, &keks.current, 1)?;
+                self.core.raise_once()?;
                 burned(|burning| seal(burning, &keks.current, &plain, &place, &mut nonces, &mut value))?;
                 let batch = Batch::new().require(Table::Keys, key, Expect::Exactly(raw)).put(Table::Keys, key, value);
                 match self.core.commit_under(keks, batch)? {

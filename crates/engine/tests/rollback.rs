@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex};
 
 use claviger::store::{Batch, MemoryStore};
 use claviger::{
-    Anchor, AnchorError, AnchorSource, Blame, Engine, Fault, KeyAlgorithm, KeyError, OnboardMode, OpenEngineError,
-    Options, RecordError, Standing, Store, SvmError, SvmId, Table,
+    Anchor, AnchorError, AnchorSource, Blame, Engine, Fault, KeyAlgorithm, KeyError, NewKey, OnboardMode,
+    OpenEngineError, Options, RecordError, Standing, Store, SvmError, SvmId, Table,
 };
 use common::stores::HoldingStore;
 use common::{name, passphrase, versions, volume};
@@ -126,7 +126,7 @@ fn a_copy_from_before_each_structural_change_is_refused() {
         }),
         ("seals reserved", |engine, svm| {
             let many: Vec<_> = (1_000..5_097)
-                .map(|number| claviger::NewKey { object: volume(number), algorithm: KeyAlgorithm::Aes256 })
+                .map(|number| NewKey { object: volume(number), algorithm: KeyAlgorithm::Aes256 })
                 .collect();
             engine.create_keys(svm, &many).map(drop).unwrap();
         }),
@@ -289,6 +289,48 @@ fn where_the_anchor_does_not_answer_one_change_is_made_and_no_more_and_keys_open
     node.anchor.refuse(false);
     engine.rename_svm(svm, &name("vs3")).unwrap();
     assert_eq!(node.anchor.at(), at + 2);
+}
+
+/// A change of a key is not structural, so nothing would notice an older copy later: it waits until the anchor is level.
+#[test]
+fn where_the_anchor_does_not_answer_no_key_is_changed() {
+    type Change = (&'static str, fn(&Engine, SvmId) -> Result<(), KeyError>);
+    let changes: &[Change] = &[
+        ("deleted", |engine, svm| engine.delete_key(svm, volume(1))),
+        ("created", |engine, svm| engine.create_key(svm, volume(4), XTS).map(drop)),
+        ("created, many", |engine, svm| {
+            engine.create_keys(svm, &[NewKey { object: volume(4), algorithm: XTS }]).map(drop)
+        }),
+        ("rotated", |engine, svm| engine.begin_rotation(svm, volume(1)).map(drop)),
+        ("finished", |engine, svm| engine.finish_rotation(svm, volume(3)).map(drop)),
+    ];
+    for (what, change) in changes {
+        let node = Node::new();
+        let engine = node.open().unwrap();
+        engine.create_key(node.svm, volume(2), XTS).unwrap();
+        engine.create_key(node.svm, volume(3), XTS).unwrap();
+        engine.begin_rotation(node.svm, volume(3)).unwrap();
+        drop(engine);
+        let older = node.copy();
+        let keys = || common::records(node.disk.as_ref()).into_iter().filter(|(table, ..)| *table == Table::Keys);
+        let before: Vec<_> = keys().collect();
+        let engine = node.open().unwrap();
+        node.anchor.refuse(true);
+        // Also when the epoch has been raised in the store.
+        for _ in 0..2 {
+            let refused = change(&engine, node.svm).unwrap_err();
+            assert!(matches!(refused, KeyError::Records(RecordError::Anchor(_))), "{what}: {refused:?}");
+            let refused = engine.delete_key(node.svm, volume(2)).unwrap_err();
+            assert!(matches!(refused, KeyError::Records(RecordError::Anchor(_))), "{what}: {refused:?}");
+        }
+        assert!(keys().eq(before), "{what}");
+        engine.open_key(node.svm, volume(1)).unwrap();
+
+        node.anchor.refuse(false);
+        change(&engine, node.svm).unwrap();
+        drop(engine);
+        assert!(node.refuses(older), "{what}");
+    }
 }
 
 #[test]
