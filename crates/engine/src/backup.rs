@@ -228,6 +228,7 @@ impl Engine {
             }
             let (Some(live), Some(keks)) = (&live, &keks) else { return Ok(()) };
             let Keks::Open(open) = keks.as_ref() else { return Ok(()) };
+            self.core.raise_once()?;
             let outcomes = self
                 .core
                 .records
