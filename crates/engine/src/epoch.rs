@@ -171,6 +171,16 @@ impl Epoch {
 }
 
 impl State {
+    /// Refuses what cannot have come after `known`: nobody lowers an epoch, or makes the same one twice.
+    fn refuse_behind(&self, known: &Read<EpochRecord>) -> Result<(), RecordError> {
+        match self {
+            Self::At(there) if there.body.epoch <= known.body.epoch && there.raw != known.raw => {
+                Err(RecordError::RolledBack { store: there.body.epoch, known: known.body.epoch })
+            }
+            Self::At(_) | Self::Unborn | Self::Lost => Ok(()),
+        }
+    }
+
     fn read(records: &Records) -> Result<Self, StoreError> {
         match records.read::<EpochRecord>(EpochRecord::KEY) {
             Ok(Some(record)) => Ok(Self::At(record)),
@@ -223,7 +233,9 @@ impl Core {
                 }
                 // Another change, of this process or of one that shares the store, was faster.
                 Err(StoreError::Conflict { table: Table::Node, key }) if key == EpochRecord::KEY => {
-                    self.epoch.note(State::read(&self.records)?);
+                    let there = State::read(&self.records)?;
+                    there.refuse_behind(&old)?;
+                    self.epoch.note(there);
                 }
                 Err(error) => return Err(error.into()),
             }

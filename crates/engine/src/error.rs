@@ -87,7 +87,7 @@ impl Blame for RecordError {
             Self::Store(error) => error.blame(),
             Self::Random(_) => (Fault::Node, Advice::Retry),
             Self::Anchor(error) => error.blame(),
-            Self::EpochLost => (Fault::Data, Advice::Repair),
+            Self::EpochLost | Self::RolledBack { .. } => (Fault::Data, Advice::Repair),
             Self::Sealed { .. } | Self::Body { .. } | Self::Lost { .. } => (Fault::Data, Advice::Repair),
             Self::Misplaced { .. } => (Fault::Ours, Advice::Report),
         }

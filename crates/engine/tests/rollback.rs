@@ -6,11 +6,13 @@ mod common;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use claviger::store::{Batch, MemoryStore};
 use claviger::{
-    Anchor, AnchorError, AnchorSource, Blame, Engine, Fault, KeyAlgorithm, KeyError, NewKey, OnboardMode,
+    Advice, Anchor, AnchorError, AnchorSource, Blame, Engine, Fault, KeyAlgorithm, KeyError, NewKey, OnboardMode,
     OpenEngineError, Options, RecordError, Standing, Store, SvmError, SvmId, Table,
 };
 use common::stores::HoldingStore;
@@ -233,6 +235,33 @@ fn the_anchor_is_never_raised_to_what_nobody_was_told_is_durable() {
         first.join().unwrap();
     });
     assert_eq!(node.anchor.at(), at + 2);
+}
+
+/// An older record of the epoch, and one of the same epoch that another engine has made from there.
+#[test]
+fn a_store_that_was_put_back_under_a_running_engine_takes_no_more_changes() {
+    for again in [false, true] {
+        let node = Node::new();
+        let older = node.copy();
+        let engine = Arc::new(node.open().unwrap());
+        engine.create_svm(&name("vs1")).unwrap();
+        let at = node.anchor.at();
+        common::put(node.disk.as_ref(), Table::Node, b"epoch", &older.get(Table::Node, b"epoch").unwrap().unwrap());
+        if again {
+            common::forge::change(node.disk.as_ref(), Table::Node, b"epoch", |body| body["epoch"] = at.into());
+        }
+        let (answer, answered) = channel();
+        let changing = engine.clone();
+        std::thread::spawn(move || answer.send(changing.create_svm(&name("vs2")).map(drop)));
+        let refused = answered.recv_timeout(Duration::from_secs(20)).expect("it was not answered").unwrap_err();
+        let (store, known) = (if again { at } else { at - 1 }, at);
+        let SvmError::Records(RecordError::RolledBack { store: found, known: knew }) = refused else {
+            panic!("{refused:?}")
+        };
+        assert_eq!((found, knew), (store, known));
+        assert_eq!(refused.blame(), (Fault::Data, Advice::Repair));
+        engine.open_key(node.svm, volume(1)).unwrap();
+    }
 }
 
 #[test]

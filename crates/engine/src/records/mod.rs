@@ -259,6 +259,16 @@ pub enum RecordError {
         "the record of the store's epoch is damaged or missing, so that an older copy would not be noticed; put it back from a copy, or accept the store as it is (danger_accept_rollback)"
     )]
     EpochLost,
+    /// The change was refused because the store is another than was opened: an older copy was put in its place.
+    #[error(
+        "the store was put back to an older copy while it was open: it is at epoch {store}, and had reached {known}; close it, put the newest store back, and open that"
+    )]
+    RolledBack {
+        /// The store's epoch.
+        store: u64,
+        /// The epoch that this process knows it to have reached.
+        known: u64,
+    },
     /// The record opened, and its body names another key than its own.
     #[error("record {name} names another key than its own; report this")]
     Misplaced {
@@ -279,6 +289,7 @@ impl RecordError {
             | Self::Lost { .. }
             | Self::Anchor(_)
             | Self::EpochLost
+            | Self::RolledBack { .. }
             | Self::Misplaced { .. } => true,
         }
     }
