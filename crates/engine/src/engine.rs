@@ -536,7 +536,7 @@ pub enum OpenEngineError {
     NotAnchored,
     /// The anchor was not read, so that nobody knows whether the store is the newest.
     #[error(
-        "the anchor that tells the newest store from an older copy was not read; see to it, or accept the store as it is on purpose (danger_accept_rollback)"
+        "the anchor that tells the newest store from an older copy was not read; see to it, or, where it is damaged or another hierarchy's, accept the store as it is on purpose (danger_accept_rollback)"
     )]
     Anchor {
         /// Why.

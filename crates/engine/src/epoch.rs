@@ -163,10 +163,20 @@ impl Epoch {
         Ok(())
     }
 
-    /// The epoch after all that the store and the anchor know of.
-    fn after_all(&self, hierarchy: Uuid, store: u64) -> u64 {
-        let anchored = self.anchor.as_ref().and_then(|anchor| anchor.epoch(hierarchy).ok().flatten());
-        store.max(anchored.unwrap_or(0)).saturating_add(1)
+    /// The epoch after all that the store and the anchor know of. An anchor that only does not answer now may remember a higher
+    /// one, and is left alone; one that is damaged, or of another hierarchy, remembers nothing of this one.
+    fn after_all(&self, hierarchy: Uuid, store: u64) -> Result<u64, AnchorError> {
+        let remembered = match self.anchor.as_ref().map(|anchor| anchor.epoch(hierarchy)) {
+            None => None,
+            Some(Ok(epoch)) => epoch,
+            Some(Err(error @ (AnchorError::Damaged { .. } | AnchorError::OtherHierarchy { .. }))) => {
+                tracing::warn!(%error, "the anchor is replaced");
+                None
+            }
+            Some(Err(error @ (AnchorError::File { .. } | AnchorError::Other(_)))) => return Err(error),
+        };
+        let known = self.anchored.load(Ordering::Acquire);
+        Ok(store.max(known).max(remembered.unwrap_or(0)).saturating_add(1))
     }
 }
 
@@ -273,7 +283,7 @@ impl Core {
     /// The first epoch of a hierarchy that is being made or restored, as it will be committed with the record that completes
     /// it. The anchor is raised before, and so never missing beside a complete hierarchy.
     pub(crate) fn first_epoch(&self, hierarchy: Uuid) -> Result<Read<EpochRecord>, RecordError> {
-        let body = EpochRecord { version: V1, hierarchy, epoch: self.epoch.after_all(hierarchy, 0) };
+        let body = EpochRecord { version: V1, hierarchy, epoch: self.epoch.after_all(hierarchy, 0)? };
         let raw = self.records.seal(&body)?;
         self.epoch.is_durable(body.epoch);
         self.epoch.raise_anchor(hierarchy)?;
@@ -297,7 +307,7 @@ impl Core {
                 (hierarchy, 0, there.map_or(Expect::Absent, Expect::Exactly))
             }
         };
-        let body = EpochRecord { version: V1, hierarchy, epoch: self.epoch.after_all(hierarchy, store) };
+        let body = EpochRecord { version: V1, hierarchy, epoch: self.epoch.after_all(hierarchy, store)? };
         let raw = self.records.seal(&body)?;
         let batch = Batch::new().require(EpochRecord::TABLE, body.key(), expect).put(
             EpochRecord::TABLE,

@@ -18,8 +18,8 @@ pub struct Options {
     pub sealing: SealingSource,
     /// What remembers, outside the store, how far that has come.
     pub anchor: AnchorSource,
-    /// Opens a store that is older than its anchor, or whose anchor or epoch is lost, and goes on from it: no. What was
-    /// changed since the copy is lost then: keys that were made are missing, keys that were deleted are back, an old
+    /// Opens a store that is older than its anchor, or whose anchor or epoch is lost, and goes on from it: no. An anchor that
+    /// does not answer is not lost: only when it does can it follow. What was changed since the copy is lost then: keys that were made are missing, keys that were deleted are back, an old
     /// passphrase opens the keystore again.
     pub danger_accept_rollback: bool,
     /// On which database the store of a new hierarchy is: sled. An existing one says so itself.

@@ -27,6 +27,7 @@ const XTS: KeyAlgorithm = KeyAlgorithm::XtsAes256;
 struct TestAnchor {
     epochs: Mutex<BTreeMap<Uuid, u64>>,
     refuses: Mutex<bool>,
+    is_unread: Mutex<bool>,
 }
 
 impl TestAnchor {
@@ -41,6 +42,11 @@ impl TestAnchor {
         }
     }
 
+    /// Whether it says what it remembers; it is raised all the same.
+    fn is_unread(&self, is_unread: bool) {
+        *self.is_unread.lock().unwrap() = is_unread;
+    }
+
     fn at(&self) -> u64 {
         *self.epochs.lock().unwrap().values().next().unwrap()
     }
@@ -53,6 +59,9 @@ impl TestAnchor {
 impl Anchor for TestAnchor {
     fn epoch(&self, hierarchy: Uuid) -> Result<Option<u64>, AnchorError> {
         self.answers()?;
+        if *self.is_unread.lock().unwrap() {
+            return Err(AnchorError::Other(Box::new(io::Error::other("the peer does not say"))));
+        }
         Ok(self.epochs.lock().unwrap().get(&hierarchy).copied())
     }
 
@@ -461,8 +470,12 @@ fn an_anchor_of_another_hierarchy_under_the_same_sealing_key_is_refused() {
     std::fs::copy(a.join("anchor"), b.join("anchor")).unwrap();
     let error = Engine::open(&b, options()).map(drop).unwrap_err();
     assert!(matches!(error, OpenEngineError::Anchor { source: AnchorError::OtherHierarchy { .. } }), "{error:?}");
-    let accepting = Options { danger_accept_rollback: true, ..options() };
-    Engine::open(&b, accepting).unwrap();
+    let accepting = || Options { danger_accept_rollback: true, ..options() };
+    Engine::open(&b, accepting()).unwrap();
+    Engine::open(&b, options()).unwrap();
+    // Nor does a damaged one say anything that could be kept.
+    std::fs::write(b.join("anchor"), b"what was an anchor").unwrap();
+    Engine::open(&b, accepting()).unwrap();
     Engine::open(&b, options()).unwrap();
 }
 
@@ -492,6 +505,31 @@ fn a_recovered_hierarchy_goes_on_behind_its_anchor() {
     engine.create_svm(&name("vs2")).unwrap();
     drop(engine);
     Engine::open(&to, options(&node.anchor)).unwrap();
+}
+
+/// Nobody can know what it remembers, and it is never lowered.
+#[test]
+fn an_anchor_that_cannot_be_read_is_not_raised_either() {
+    let node = Node::new();
+    let backup = node.open().unwrap().backup().unwrap();
+    let at = node.anchor.at() + 1_000;
+    node.anchor.set(at);
+    node.anchor.is_unread(true);
+    let accepted = Engine::open_on(node.disk.clone(), accepting(&node.anchor)).map(drop).unwrap_err();
+    assert!(matches!(accepted, OpenEngineError::Records(RecordError::Anchor(_))), "{accepted:?}");
+    let restore = || {
+        let passphrase = passphrase(common::PASSPHRASE);
+        let store = Arc::new(MemoryStore::default());
+        Engine::restore_on(store, &backup, &passphrase, options(&node.anchor)).map(drop)
+    };
+    let restored = restore().unwrap_err();
+    assert_eq!(restored.fault(), Fault::Node, "{restored:?}");
+    assert_eq!(node.anchor.at(), at);
+
+    node.anchor.is_unread(false);
+    restore().unwrap();
+    Engine::open_on(node.disk.clone(), accepting(&node.anchor)).unwrap();
+    assert_eq!(node.anchor.at(), at + 2);
 }
 
 fn copy_dir(from: &Path, to: &Path) {
