@@ -334,7 +334,8 @@ impl Core {
             Standing::Current => Ok(()),
             standing if accept => {
                 tracing::warn!(%standing, "accepted on purpose");
-                Ok(self.accept_rollback(self.node.as_ref())?)
+                self.standing = self.accept_rollback(self.node.as_ref())?;
+                Ok(())
             }
             Standing::RolledBack { store, anchored } => Err(OpenEngineError::RolledBack { store, anchored }),
             Standing::NotAnchored => Err(OpenEngineError::NotAnchored),

@@ -295,16 +295,20 @@ impl Core {
         self.epoch.note(State::At(record));
     }
 
-    /// Goes on from the store as it is, whatever the anchor and the epoch's record say. The anchor follows.
-    pub(crate) fn accept_rollback(&self, node: Option<&NodeRecord>) -> Result<(), RecordError> {
+    /// Goes on from the store as it is, whatever the anchor and the epoch's record say. The anchor follows. Where no record says
+    /// which hierarchy it is, the epoch stays lost: there is nothing to make it anew from.
+    pub(crate) fn accept_rollback(&self, node: Option<&NodeRecord>) -> Result<Standing, RecordError> {
         let state = self.epoch.state().clone();
-        let (hierarchy, store, expect) = match state {
-            State::Unborn => return Ok(()),
-            State::At(record) => (record.body.hierarchy, record.body.epoch, record.unchanged()),
-            State::Lost => {
-                let hierarchy = node.ok_or(RecordError::EpochLost)?.hierarchy;
+        let (hierarchy, store, expect) = match (state, node) {
+            (State::Unborn, _) => return Ok(Standing::Current),
+            (State::At(record), _) => (record.body.hierarchy, record.body.epoch, record.unchanged()),
+            (State::Lost, None) => {
+                tracing::error!("the record of the hierarchy's identity is lost too; structural changes are refused");
+                return Ok(Standing::Lost);
+            }
+            (State::Lost, Some(NodeRecord { hierarchy, .. })) => {
                 let there = self.records.store().get(EpochRecord::TABLE, EpochRecord::KEY)?;
-                (hierarchy, 0, there.map_or(Expect::Absent, Expect::Exactly))
+                (*hierarchy, 0, there.map_or(Expect::Absent, Expect::Exactly))
             }
         };
         let body = EpochRecord { version: V1, hierarchy, epoch: self.epoch.after_all(hierarchy, store)? };
@@ -319,6 +323,6 @@ impl Core {
         self.epoch.raise_anchor(hierarchy)?;
         tracing::warn!(epoch = body.epoch, "the store was accepted as it is, on purpose");
         self.epoch.note(State::At(Read { body, raw }));
-        Ok(())
+        Ok(Standing::Current)
     }
 }

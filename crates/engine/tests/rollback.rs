@@ -406,6 +406,23 @@ fn where_the_epochs_record_is_lost_keys_open_and_nothing_changes_until_that_is_a
     }
 }
 
+/// Nobody knows then which hierarchy's anchor to raise.
+#[test]
+fn where_the_hierarchys_identity_is_lost_too_keys_open_also_when_that_is_accepted() {
+    let node = Node::new();
+    let lost = Batch::new().put(Table::Node, *b"hierarchy", b"what it was").put(Table::Node, *b"epoch", b"what it was");
+    node.disk.commit(lost).unwrap();
+    let before = common::records(node.disk.as_ref());
+    for options in [options(&node.anchor), accepting(&node.anchor)] {
+        let engine = Engine::open_on(node.disk.clone(), options).unwrap();
+        assert!(matches!(engine.standing(), Standing::Lost));
+        engine.open_key(node.svm, volume(1)).unwrap();
+        let refused = engine.create_svm(&name("vs1")).unwrap_err();
+        assert!(matches!(refused, SvmError::Records(RecordError::EpochLost)), "{refused:?}");
+    }
+    assert_eq!(common::records(node.disk.as_ref()), before);
+}
+
 /// The same with the file that is the default.
 #[test]
 fn a_store_directory_that_was_put_back_is_refused() {
