@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::anchor::{Anchor, AnchorError};
 use crate::engine::Core;
+use crate::live::LiveSvm;
 use crate::records::{Body, EpochRecord, NodeRecord, Read, RecordError, Records, V1};
 
 /// What the store's epoch is, compared with what its anchor remembers.
@@ -214,6 +215,38 @@ impl Core {
     /// Where the anchor cannot be raised after the commit, the change has been made and is acknowledged; the next one is
     /// refused until the anchor answers.
     pub(crate) fn commit(&self, batch: Batch) -> Result<(), RecordError> {
+        // Where the change before could not be anchored, no other is made.
+        self.catch_up()?;
+        self.commit_unanchored(batch)?;
+        self.anchor();
+        Ok(())
+    }
+
+    /// The same for a change of what `svm` has in memory: `publish` is called with the commit durable. Opening a key may wait
+    /// for the SVM's lock, so that is not held while the anchor is raised.
+    pub(crate) fn commit_and_publish(
+        &self,
+        svm: &LiveSvm,
+        batch: Batch,
+        publish: impl FnOnce(),
+    ) -> Result<(), RecordError> {
+        self.catch_up()?;
+        let changing = svm.changing();
+        self.commit_unanchored(batch)?;
+        publish();
+        drop(changing);
+        self.anchor();
+        Ok(())
+    }
+
+    /// Raises the anchor after a commit. The change has been made, whether it answers or not.
+    fn anchor(&self) {
+        if let Err(error) = self.catch_up() {
+            tracing::error!(%error, "the anchor was not raised; changes wait for it");
+        }
+    }
+
+    fn commit_unanchored(&self, batch: Batch) -> Result<(), RecordError> {
         loop {
             let state = self.epoch.state().clone();
             let old = match state {
@@ -221,8 +254,6 @@ impl Core {
                 State::Lost => return Err(RecordError::EpochLost),
                 State::At(record) => record,
             };
-            // Where the change before could not be anchored, no other is made.
-            self.catch_up()?;
             let body = EpochRecord { epoch: old.body.epoch.saturating_add(1), ..old.body.clone() };
             let raw = self.records.seal(&body)?;
             let with_epoch = batch.clone().require(EpochRecord::TABLE, body.key(), old.unchanged()).put(
@@ -232,13 +263,9 @@ impl Core {
             );
             match self.records.store().commit(with_epoch) {
                 Ok(()) => {
-                    self.epoch.note(State::At(Read { body: body.clone(), raw }));
                     self.epoch.is_durable(body.epoch);
+                    self.epoch.note(State::At(Read { body, raw }));
                     self.epoch.raised.store(true, Ordering::Release);
-                    if let Err(error) = self.epoch.raise_anchor(body.hierarchy) {
-                        let epoch = body.epoch;
-                        tracing::error!(%error, epoch, "the anchor was not raised; structural changes wait for it");
-                    }
                     return Ok(());
                 }
                 // Another change, of this process or of one that shares the store, was faster.

@@ -116,10 +116,10 @@ impl Core {
         let raw = self.records.seal(&record)?;
         let key = record.key();
         let batch = batch.require(Table::Keks, key.clone(), old.unchanged()).put(Table::Keks, key, raw.clone());
-        let _changing = svm.changing();
-        self.commit(batch)?;
         let list = Read { body: record, raw };
-        svm.keks.store(Arc::new(publish(&svm.keks.load(), list.clone())));
+        self.commit_and_publish(svm, batch, || {
+            svm.keks.store(Arc::new(publish(&svm.keks.load(), list.clone())));
+        })?;
         Ok(list)
     }
 
@@ -208,23 +208,22 @@ impl Core {
             .put(Table::Keks, list.key(), raw.clone())
             .put(Table::Keks, reservation.body.key(), reservation.raw.clone());
 
-        let changing = svm.changing();
-        match self.commit(batch) {
+        let publish = || {
+            kek.seals().raise(reservation.body.reserved);
+            let current = Arc::new(LiveKek::new(kek, Some(reservation)));
+            let list = Read { body: list, raw };
+            svm.keks.store(Arc::new(Keks::Open(OpenKeks { list, current, retiring: None })));
+        };
+        match self.commit_and_publish(svm, batch, publish) {
             Ok(()) => {
-                kek.seals().raise(reservation.body.reserved);
-                let current = Arc::new(LiveKek::new(kek, Some(reservation)));
-                let list = Read { body: list, raw };
-                svm.keks.store(Arc::new(Keks::Open(OpenKeks { list, current, retiring: None })));
                 tracing::info!(svm = %svm.id, "first KEK made");
                 Ok(())
             }
             Err(RecordError::Store(StoreError::Conflict { .. })) => {
-                drop(changing);
                 self.discard_unused(svm, &kept);
                 self.adopt_first_kek(svm)
             }
             Err(error) => {
-                drop(changing);
                 if error.leaves_nothing() {
                     self.discard_unused(svm, &kept);
                 }

@@ -197,10 +197,7 @@ impl Core {
         batch: Batch,
         list: Read<SvmKeystores>,
     ) -> Result<(), RecordError> {
-        let _changing = svm.changing();
-        self.commit(batch)?;
-        svm.publish_keystores(list);
-        Ok(())
+        self.commit_and_publish(svm, batch, || svm.publish_keystores(list))
     }
 
     /// The SVM's KEKs in memory; fetched, where they are not. `None` where there are none.

@@ -185,10 +185,8 @@ impl Engine {
             .put(Table::Svms, taken.key(), records.seal(&taken)?)
             .put(Table::Svms, record.key(), raw.clone())
             .delete(Table::Svms, NameRecord::key_of(&old.body.name));
-        let _changing = live.changing();
-        self.core.commit(batch).map_err(|error| name_taken(error, name, &taken))?;
-        live.record.store(Arc::new(Ok(Read { body: record, raw })));
-        Ok(())
+        let publish = || live.record.store(Arc::new(Ok(Read { body: record, raw })));
+        self.core.commit_and_publish(&live, batch, publish).map_err(|error| name_taken(error, name, &taken))
     }
 
     /// Deletes a data SVM that has no keys, and its KEKs with it. Where the store or the keeper fails in between, it is

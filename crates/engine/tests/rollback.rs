@@ -6,7 +6,9 @@ mod common;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
-use std::sync::mpsc::channel;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -28,6 +30,7 @@ struct TestAnchor {
     epochs: Mutex<BTreeMap<Uuid, u64>>,
     refuses: Mutex<bool>,
     is_unread: Mutex<bool>,
+    holds: Mutex<Option<(Sender<()>, Receiver<()>)>>,
 }
 
 impl TestAnchor {
@@ -45,6 +48,13 @@ impl TestAnchor {
     /// Whether it says what it remembers; it is raised all the same.
     fn is_unread(&self, is_unread: bool) {
         *self.is_unread.lock().unwrap() = is_unread;
+    }
+
+    /// Holds the next raise: it is told when that comes, and lets it go by being dropped.
+    fn hold(&self) -> (Receiver<()>, Sender<()>) {
+        let ((came, has_come), (let_go, go)) = (channel(), channel());
+        *self.holds.lock().unwrap() = Some((came, go));
+        (has_come, let_go)
     }
 
     fn at(&self) -> u64 {
@@ -66,6 +76,11 @@ impl Anchor for TestAnchor {
     }
 
     fn raise(&self, hierarchy: Uuid, epoch: u64) -> Result<(), AnchorError> {
+        let held = self.holds.lock().unwrap().take();
+        if let Some((came, go)) = held {
+            came.send(()).ok();
+            go.recv().ok();
+        }
         self.answers()?;
         let before = self.epochs.lock().unwrap().insert(hierarchy, epoch);
         assert!(before.is_none_or(|before| before <= epoch), "an anchor is never lowered");
@@ -331,6 +346,50 @@ fn where_the_anchor_does_not_answer_one_change_is_made_and_no_more_and_keys_open
     node.anchor.refuse(false);
     engine.rename_svm(svm, &name("vs3")).unwrap();
     assert_eq!(node.anchor.at(), at + 2);
+}
+
+/// A change waits for its anchor, and for that of the change before. A blob under a KEK that is not known yet waits for whoever
+/// publishes a new one, so it would wait with it.
+#[test]
+fn a_key_opens_while_a_change_waits_for_the_anchor() {
+    for after_a_failure in [false, true] {
+        let node = Node::new();
+        let engine = node.open().unwrap();
+        engine.create_key(node.svm, volume(2), XTS).unwrap();
+        let key = common::store_key(node.svm, volume(2));
+        let mut blob = node.disk.get(Table::Keys, &key).unwrap().unwrap();
+        // The id of the KEK (`docs/formats.md`, wrapped-key blob).
+        blob[48] ^= 1;
+        common::put(node.disk.as_ref(), Table::Keys, &key, &blob);
+        if after_a_failure {
+            node.anchor.refuse(true);
+            engine.create_svm(&name("vs1")).unwrap();
+            node.anchor.refuse(false);
+        }
+        let at = node.anchor.at();
+
+        let (has_come, let_go) = node.anchor.hold();
+        let is_renamed = AtomicBool::new(false);
+        let (engine, svm) = (&engine, node.svm);
+        std::thread::scope(|scope| {
+            let rename = scope.spawn(|| {
+                engine.rename_svm(svm, &name("vs9")).unwrap();
+                is_renamed.store(true, SeqCst);
+            });
+            let patience = Duration::from_secs(20);
+            has_come.recv_timeout(patience).expect("the anchor was not raised");
+            let (answer, answered) = channel();
+            scope.spawn(move || answer.send(engine.open_key(svm, volume(2)).map(drop)));
+            let opened = answered.recv_timeout(patience);
+            // It is not acknowledged before the anchor was tried.
+            assert!(!is_renamed.load(SeqCst));
+            drop(let_go);
+            rename.join().unwrap();
+            let opened = opened.expect("opening a key waits for the anchor");
+            assert!(matches!(opened, Err(KeyError::NoSuchKek { .. })), "{opened:?}");
+        });
+        assert_eq!(node.anchor.at(), at + if after_a_failure { 2 } else { 1 });
+    }
 }
 
 /// A change of a key is not structural, so nothing would notice an older copy later: it waits until the anchor is level.

@@ -62,14 +62,14 @@ fn drop_keks(work: &mut Work<'_>, svm: &Arc<LiveSvm>, keystore: Uuid) -> Result<
             // A first KEK that is made now expects the record of the keystores unchanged.
             None => batch,
         };
-        let changing = svm.changing();
-        match core.commit(batch) {
+        let publish = || {
+            if announced.is_some() {
+                svm.keks.store(Arc::new(Keks::None));
+            }
+            svm.publish_keystores(disabled);
+        };
+        match core.commit_and_publish(svm, batch, publish) {
             Ok(()) => {
-                if announced.is_some() {
-                    svm.keks.store(Arc::new(Keks::None));
-                }
-                svm.publish_keystores(disabled);
-                drop(changing);
                 *record = next;
                 tracing::info!(svm = %svm.id, %keystore, "keystore disabled");
                 return Ok(());
