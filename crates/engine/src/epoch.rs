@@ -2,7 +2,7 @@
 //! the store that is raised after it, before the change is acknowledged.
 //!
 //! The anchor never runs ahead of the store, so a crash between the two leaves an anchor that is behind, which the next
-//! opening mends. A store that is behind its anchor is an older copy.
+//! change mends. A store that is behind its anchor is an older copy.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
