@@ -4,7 +4,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use claviger_store::{
-    Entry, Expect, Replacement, Store, StoreError, StoreKind, Table, open_store_copy, open_store_copy_locked,
+    Entry, Expect, Replacement, Store, StoreError, StoreKind, Table, open_store, open_store_copy,
+    open_store_copy_locked,
 };
 
 use crate::anchor;
@@ -20,10 +21,10 @@ impl Engine {
     /// open for reading only: verify it. `progress` is called with the number of records copied, once a page.
     ///
     /// Nothing is written below `from`, and its store stays locked for writing until the copy is complete. Records are copied
-    /// as they are, byte for byte: one that is damaged is as damaged in the copy, and does not keep the others. When all are
-    /// copied, the copy's store is closed, opened anew, and compared with the source. The sealing key and the anchor are
-    /// copied too, where they are beside the store. The hierarchy's own record is copied last, so that a copy that was
-    /// interrupted does not open; it can be repeated, unless the source was changed in between.
+    /// as they are, byte for byte: one that is damaged is as damaged in the copy, and does not keep the others. The sealing
+    /// key and the anchor are copied too, where they are beside the store. When all are copied, the copy's store is closed,
+    /// opened anew, and compared with the source. The hierarchy's own record is copied last, after that, so that a copy that
+    /// was interrupted, or that is not the same, does not open; it can be repeated, unless the source was changed in between.
     ///
     /// Source and copy are one hierarchy. Only one of them must be used from then on: a KEK's seals are counted in the store.
     ///
@@ -51,14 +52,13 @@ impl Engine {
         }
         copy_records(&*source, &*copy, progress)?;
         anchor::copy_file(from, to).map_err(|source| CopyError::Anchor { dir: from.to_owned(), source })?;
-        let last = source.get(Table::Node, NodeRecord::KEY).map_err(CopyError::Source)?;
-        put_all(&*copy, Table::Node, last.map(|value| Entry { key: NodeRecord::KEY.to_vec(), value }).into_iter())?;
+        drop(copy);
+        let copy = open_store(&store_dir(to), &store_options).map_err(OpenEngineError::from)?;
+        complete(&*source, &*copy)?;
         drop(copy);
 
         let copy = open_store_copy(&store_dir(to), &store_options).map_err(OpenEngineError::from)?;
-        for table in Table::ALL {
-            compare(&*source, &*copy, table)?;
-        }
+        compare(&*source, &*copy, Table::Node, |_| true)?;
         let fetching = options.fetching;
         let mut core = Core::load(copy.into(), Some(to), options)?;
         core.read_only = true;
@@ -90,14 +90,27 @@ fn copy_records(source: &dyn Store, copy: &dyn Store, mut progress: impl FnMut(u
     let mut copied = 0;
     for table in Table::ALL {
         each_page(source, table, CopyError::Source, |page| {
-            let is_last = |entry: &Entry| table == Table::Node && entry.key == NodeRecord::KEY;
             copied += page.len() as u64;
-            put_all(copy, table, page.into_iter().filter(|entry| !is_last(entry)))?;
+            put_all(copy, table, page.into_iter().filter(|entry| !is_last(table, entry)))?;
             progress(copied);
             Ok(())
         })?;
     }
     Ok(())
+}
+
+/// Compares what was copied, and only then copies the record that says that the hierarchy is complete.
+fn complete(source: &dyn Store, copy: &dyn Store) -> Result<(), CopyError> {
+    for table in Table::ALL {
+        compare(source, copy, table, |entry| !is_last(table, entry))?;
+    }
+    let last = source.get(Table::Node, NodeRecord::KEY).map_err(CopyError::Source)?;
+    put_all(copy, Table::Node, last.map(|value| Entry { key: NodeRecord::KEY.to_vec(), value }).into_iter())
+}
+
+/// Whether it is the hierarchy's own record.
+fn is_last(table: Table, entry: &Entry) -> bool {
+    table == Table::Node && entry.key == NodeRecord::KEY
 }
 
 /// What was there already is left, and compared at the end.
@@ -106,23 +119,46 @@ fn put_all(copy: &dyn Store, table: Table, entries: impl Iterator<Item = Entry>)
     copy.replace_each(table, &entries.map(put).collect::<Vec<_>>(), &[]).map(drop).map_err(CopyError::Copy)
 }
 
-fn compare(source: &dyn Store, copy: &dyn Store, table: Table) -> Result<(), CopyError> {
-    let mut after: Option<Vec<u8>> = None;
+/// Compares the records of a table that are `wanted`.
+fn compare(
+    source: &dyn Store,
+    copy: &dyn Store,
+    table: Table,
+    wanted: impl Fn(&Entry) -> bool,
+) -> Result<(), CopyError> {
+    let is_wanted = |entry: &Result<Entry, CopyError>| entry.as_ref().map_or(true, &wanted);
+    let mut expected = entries(source, table, CopyError::Source).filter(is_wanted);
+    let mut found = entries(copy, table, CopyError::Copy).filter(is_wanted);
     loop {
-        let expected = source.scan(table, &[], after.as_deref(), PAGE).map_err(CopyError::Source)?;
-        let found = copy.scan(table, &[], after.as_deref(), PAGE).map_err(CopyError::Copy)?;
-        if expected != found {
-            let pairs = expected.iter().map(Some).chain(std::iter::repeat(None));
-            let pairs = pairs.zip(found.iter().map(Some).chain(std::iter::repeat(None)));
-            let differing = pairs.take(PAGE).find(|(expected, found)| expected != found);
-            let key = differing.and_then(|(expected, found)| Some(expected.or(found)?.key.clone()));
-            return Err(CopyError::Different { record: RecordName { table, key: key.unwrap_or_default() } });
-        }
-        match expected.into_iter().last() {
-            Some(last) => after = Some(last.key),
-            None => return Ok(()),
+        match (expected.next().transpose()?, found.next().transpose()?) {
+            (None, None) => return Ok(()),
+            (expected, found) if expected == found => {}
+            (Some(Entry { key, .. }), _) | (None, Some(Entry { key, .. })) => {
+                return Err(CopyError::Different { record: RecordName { table, key } });
+            }
         }
     }
+}
+
+/// The records of a table, read a page at a time.
+fn entries(
+    store: &dyn Store,
+    table: Table,
+    failed: fn(StoreError) -> CopyError,
+) -> impl Iterator<Item = Result<Entry, CopyError>> {
+    let mut after: Option<Vec<u8>> = None;
+    let mut page = Vec::new().into_iter();
+    std::iter::from_fn(move || {
+        if page.as_slice().is_empty() {
+            match store.scan(table, &[], after.as_deref(), PAGE) {
+                Ok(next) => page = next.into_iter(),
+                Err(error) => return Some(Err(failed(error))),
+            }
+            after = page.as_slice().last().map(|last| last.key.clone());
+        }
+        page.next().map(Ok)
+    })
+    .fuse()
 }
 
 fn each_page(
@@ -200,15 +236,38 @@ mod tests {
     fn what_differs_is_named() {
         let records: Vec<_> = (0..3_000).map(|key| (key, 1)).collect();
         let source = store_of(&records);
-        compare(&source, &store_of(&records), Table::Keys).unwrap();
+        compare(&source, &store_of(&records), Table::Keys, |_| true).unwrap();
         let other_value: Vec<_> = (0..3_000).map(|key| (key, if key == 2_500 { 2 } else { 1 })).collect();
         let lacks_one: Vec<_> = records.iter().copied().filter(|(key, _)| *key != 1_024).collect();
         let has_more: Vec<_> = records.iter().copied().chain([(3_000, 1)]).collect();
         for (copy, key) in [(other_value, 2_500_u16), (lacks_one, 1_024), (has_more, 3_000), (vec![], 0)] {
-            let error = compare(&source, &store_of(&copy), Table::Keys).unwrap_err();
+            let error = compare(&source, &store_of(&copy), Table::Keys, |_| true).unwrap_err();
             let named = matches!(&error, CopyError::Different { record } if record.key == key.to_be_bytes());
             assert!(named, "{key}: {error}");
         }
-        compare(&source, &store_of(&[]), Table::Svms).unwrap();
+        compare(&source, &store_of(&[]), Table::Svms, |_| true).unwrap();
+    }
+
+    #[test]
+    fn only_a_copy_that_is_the_same_is_completed() {
+        let put = |store: &MemoryStore, key: &[u8]| store.commit(Batch::new().put(Table::Node, key, [1])).unwrap();
+        let source = store_of(&[(1, 1), (2, 1)]);
+        put(&source, NodeRecord::KEY);
+        put(&source, b"epoch");
+        for (records, epoch, is_same) in [
+            (&[(1, 1), (2, 1)][..], true, true),
+            (&[(1, 1), (2, 2)], true, false),
+            (&[(1, 1)], true, false),
+            (&[(1, 1), (2, 1)], false, false),
+        ] {
+            let copy = store_of(records);
+            if epoch {
+                put(&copy, b"epoch");
+            }
+            let completed = complete(&source, &copy);
+            assert_eq!(completed.is_ok(), is_same, "{records:?}: {completed:?}");
+            let is_whole = copy.get(Table::Node, NodeRecord::KEY).unwrap().is_some();
+            assert_eq!(is_whole, is_same, "{records:?}");
+        }
     }
 }
