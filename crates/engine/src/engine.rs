@@ -19,7 +19,7 @@ use claviger_wrap::{
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use crate::anchor::{self, AnchorError};
+use crate::anchor::{self, Anchor, AnchorError};
 use crate::clock::Clock;
 use crate::epoch::{Epoch, Standing};
 use crate::error::{Advice, Blame, Fault};
@@ -119,13 +119,22 @@ impl Engine {
     /// # Errors
     /// As [`Engine::open`].
     pub fn open_copy(dir: &Path, options: Options) -> Result<Self, OpenEngineError> {
-        let store = open_store_copy(&store_dir(dir), &options.store_options)?;
-        let store: Arc<dyn Store> = store.into();
-        if store.scan(Table::Svms, SvmRecord::PREFIX, None, 1)?.is_empty() {
-            refuse_unfinished(&*store, Some(dir))?;
-        }
+        let store_options = options.store_options.clone();
+        let copy = || -> Result<Arc<dyn Store>, OpenEngineError> {
+            let store: Arc<dyn Store> = open_store_copy(&store_dir(dir), &store_options)?.into();
+            if store.scan(Table::Svms, SvmRecord::PREFIX, None, 1)?.is_empty() {
+                refuse_unfinished(&*store, Some(dir))?;
+            }
+            Ok(store)
+        };
+        let store = copy()?;
         let fetching = options.fetching;
-        let mut core = Core::read(store, Some(dir), options)?;
+        let beside = BesideStore::of(options, Some(dir))?;
+        let mut core = Core::read(store, beside.clone())?;
+        // Whoever has opened the store since it was copied may have raised the anchor: the next copy tells.
+        if let Standing::RolledBack { .. } = core.standing {
+            core = Core::read(copy()?, beside)?;
+        }
         core.read_only = true;
         Ok(Self::over(core, false, fetching))
     }
@@ -284,15 +293,12 @@ impl Core {
 
     pub(crate) fn load(store: Arc<dyn Store>, dir: Option<&Path>, options: Options) -> Result<Self, OpenEngineError> {
         refuse_unfinished(&*store, dir)?;
-        Self::read(store, dir, options)
+        Self::read(store, BesideStore::of(options, dir)?)
     }
 
     /// A core over what is in the store, complete or not.
-    fn read(store: Arc<dyn Store>, dir: Option<&Path>, options: Options) -> Result<Self, OpenEngineError> {
-        let calls = Calls::of(&options);
-        let arena = options.memory.arena()?;
-        let sealing = Arc::new(SealingKey::new(&arena, options.sealing.open(&arena, dir)?)?);
-        let anchor = options.anchor.anchor(dir, &sealing)?;
+    fn read(store: Arc<dyn Store>, beside: BesideStore) -> Result<Self, OpenEngineError> {
+        let BesideStore { arena, sealing, anchor, calls, job_retention } = beside;
         let records = Records::new(store, sealing);
         let node = match records.read::<NodeRecord>(NodeRecord::KEY) {
             Ok(node) => node.map(|node| node.body),
@@ -317,7 +323,7 @@ impl Core {
             keystore,
             calls,
             clock: Arc::new(Clock::System),
-            job_retention: options.job_retention,
+            job_retention,
             read_only: false,
             epoch,
             standing,
@@ -405,6 +411,26 @@ impl Core {
                 tracing::warn!(svm = %svm.id, %error, "an interrupted deletion was not completed");
             }
         }
+    }
+}
+
+/// What is needed besides a store to read the hierarchy in it.
+#[derive(Clone)]
+struct BesideStore {
+    arena: Arena,
+    sealing: Arc<SealingKey>,
+    anchor: Option<Arc<dyn Anchor>>,
+    calls: Calls,
+    job_retention: Duration,
+}
+
+impl BesideStore {
+    fn of(options: Options, dir: Option<&Path>) -> Result<Self, OpenEngineError> {
+        let calls = Calls::of(&options);
+        let arena = options.memory.arena()?;
+        let sealing = Arc::new(SealingKey::new(&arena, options.sealing.open(&arena, dir)?)?);
+        let anchor = options.anchor.anchor(dir, &sealing)?;
+        Ok(Self { arena, sealing, anchor, calls, job_retention: options.job_retention })
     }
 }
 

@@ -535,6 +535,44 @@ fn a_store_directory_that_was_put_back_is_refused() {
     engine.open_key(svm, volume(1)).unwrap();
 }
 
+/// An anchor before which something happens when it is read for the first time.
+struct ReadAfter {
+    before: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+    anchor: Arc<TestAnchor>,
+}
+
+impl Anchor for ReadAfter {
+    fn epoch(&self, hierarchy: Uuid) -> Result<Option<u64>, AnchorError> {
+        let before = self.before.lock().unwrap().take();
+        if let Some(before) = before {
+            before();
+        }
+        self.anchor.epoch(hierarchy)
+    }
+
+    fn raise(&self, hierarchy: Uuid, epoch: u64) -> Result<(), AnchorError> {
+        self.anchor.raise(hierarchy, epoch)
+    }
+}
+
+/// The copy was made before the change, and its anchor is read after it.
+#[test]
+fn a_store_that_is_changed_while_it_is_copied_is_no_older_copy() {
+    let dir = TempDir::new().unwrap();
+    let at = dir.path().join("h");
+    let anchor = Arc::new(TestAnchor::default());
+    Engine::create(&at, &name("cluster1"), options(&anchor)).unwrap();
+    let change = {
+        let (at, anchor) = (at.clone(), anchor.clone());
+        move || drop(Engine::open(&at, options(&anchor)).unwrap().create_svm(&name("vs0")).unwrap())
+    };
+    let changing = ReadAfter { before: Mutex::new(Some(Box::new(change))), anchor: anchor.clone() };
+    let options = Options { anchor: AnchorSource::Provided(Arc::new(changing)), ..options(&anchor) };
+    let copy = Engine::open_copy(&at, options).unwrap();
+    assert!(matches!(copy.standing(), Standing::Current), "{}", copy.standing());
+    copy.svm_named("vs0").unwrap();
+}
+
 #[test]
 fn an_anchor_of_another_hierarchy_under_the_same_sealing_key_is_refused() {
     let dir = TempDir::new().unwrap();
