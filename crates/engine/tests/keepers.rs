@@ -111,7 +111,7 @@ fn a_first_kek_that_is_not_kept_is_no_key() {
         let error = engine.create_key(svm, volume(1), XTS).unwrap_err();
         match failure {
             Failure::Refused => {
-                assert!(matches!(error, KeyError::Keeper(KeeperError::CredentialRefused { .. })), "{error:?}")
+                assert!(matches!(error, KeyError::Keeper(KeeperError::CredentialRefused { .. })), "{error:?}");
             }
             _ => assert!(matches!(error, KeyError::Keeper(KeeperError::Unreachable { .. })), "{error:?}"),
         }
