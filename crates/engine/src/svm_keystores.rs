@@ -185,7 +185,7 @@ impl Engine {
                     tracing::info!(%svm, %keystore, "keystore updated");
                     // What the old settings did not give comes into memory now.
                     let closed = core.to_open([live.clone()], |keks| !keks.is_open())?;
-                    crate::opening::open_all(closed, |_, _| ());
+                    crate::opening::open_all(closed, |_, _, _| ());
                     return Ok(KeystoreInfo::own(svm, &new, list.enabled));
                 }
                 // Another keystore of the SVM was made or changed meanwhile.
