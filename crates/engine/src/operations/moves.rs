@@ -11,7 +11,8 @@ use uuid::Uuid;
 use super::{Halted, Work, discard, is_conflict};
 use crate::engine::Core;
 use crate::jobs::{Halt, Progress};
-use crate::keeper::Keeper;
+use crate::keeper::{Keeper, KeptKek};
+use crate::keks::not_discarded;
 use crate::key_error::KeyError;
 use crate::keys::closed;
 use crate::live::{Keks, LiveKek, LiveSvm, OpenKeks};
@@ -51,9 +52,15 @@ fn rekeep(
         };
         let (after, keeper) = target(core, svm, &there.list.body, to, purpose)?;
 
-        let mut rekept = Rekept { core, svm, from, to, keeper: keeper.as_ref(), old: Vec::new() };
-        let list = open.as_ref().map(|open| rekept.list(open)).transpose()?;
-        let old = rekept.old;
+        let mut rekept = Rekept { core, svm, from, to, keeper: keeper.as_ref(), old: Vec::new(), new: Vec::new() };
+        let list = match open.as_ref().map(|open| rekept.list(open)).transpose() {
+            Ok(list) => list,
+            Err(error) => {
+                rekept.discard_new();
+                return Err(error.into());
+            }
+        };
+        let old = rekept.old.clone();
         if old.is_empty() {
             // Nothing was kept with it, so it has not shown yet that it can.
             keeper.probe(&mut |_| ())?;
@@ -85,9 +92,15 @@ fn rekeep(
                 tracing::info!(svm = %svm.id, to = %to, moved, "KEKs are kept anew");
                 return Ok(());
             }
-            // The first key was made, or the SVM's seals were counted, in between.
-            Err(error) if is_conflict(&error) => {}
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                if error.leaves_nothing() {
+                    rekept.discard_new();
+                }
+                // The first key was made, or another keystore was made or changed, in between.
+                if !is_conflict(&error) {
+                    return Err(error.into());
+                }
+            }
         }
     }
 }
@@ -135,6 +148,8 @@ struct Rekept<'a> {
     keeper: &'a dyn Keeper,
     /// What the old keeper is to forget.
     old: Vec<Kept>,
+    /// What no record names yet.
+    new: Vec<Kept>,
 }
 
 impl Rekept<'_> {
@@ -151,12 +166,23 @@ impl Rekept<'_> {
         let mut kept = Vec::new();
         for old in &entry.kept {
             if Some(old.keystore) == self.from {
-                kept.push(self.core.keep(self.svm, &live.kek, self.to, self.keeper)?);
+                let new = self.core.keep(self.svm, &live.kek, self.to, self.keeper)?;
+                self.new.push(new.clone());
+                kept.push(new);
                 self.old.push(old.clone());
             } else {
                 kept.push(old.clone());
             }
         }
         Ok(KekEntry { kept, ..entry.clone() })
+    }
+
+    /// Has the new keeper forget what it kept, because no record will name it. Where it does not answer, that stays with it.
+    fn discard_new(&self) {
+        for Kept { bytes, .. } in &self.new {
+            if let Err(error) = self.keeper.discard(&KeptKek { bytes: bytes.clone() }) {
+                not_discarded(self.svm.id, &error);
+            }
+        }
     }
 }
