@@ -181,7 +181,7 @@ impl Engine {
         let mut core = Core::empty(Arc::new(MemoryStore::default()), None, options)?;
         let onboard = hierarchy.keystore.onboard.clone();
         core.put_hierarchy(hierarchy, onboard, ckek)?;
-        open_all(core.to_open(core.live.svms().values().cloned(), |keks| !keks.is_open())?, |_, _| ());
+        open_all(core.to_open(core.live.svms().values().cloned(), |keks| !keks.is_open())?, |_, _, _| ());
         let none = MemoryStore::default();
         Ok(verify::verify(&core, keys.unwrap_or(&none), progress)?)
     }

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use claviger_store::faults::{FaultClock, Struck};
 use claviger_wrap::{KekVersion, Key256, SvmId};
@@ -77,7 +77,12 @@ impl KeeperFaults {
         })?
     }
 
-    fn told(&self, kept: &KeptKek, place: KekPlace) {
+    /// What was kept is held, also where the keeper had forgotten the same bytes before: wrapping is deterministic.
+    fn kept(&self, kept: &KeptKek, place: KekPlace) {
+        self.account().insert(kept.bytes.clone(), Holding { place, discarded: false });
+    }
+
+    fn fetched(&self, kept: &KeptKek, place: KekPlace) {
         // A KEK that was fetched by one thread while another had it discarded is not held again.
         self.account().entry(kept.bytes.clone()).or_insert(Holding { place, discarded: false });
     }
@@ -97,7 +102,7 @@ impl fmt::Debug for KeeperFaults {
 /// things away.
 #[derive(Clone, Default)]
 pub struct Vault {
-    inner: Arc<Mutex<VaultInner>>,
+    inner: Arc<(Mutex<VaultInner>, Condvar)>,
 }
 
 #[derive(Default)]
@@ -105,6 +110,7 @@ struct VaultInner {
     secrets: BTreeMap<String, Vec<u8>>,
     credentials: BTreeMap<String, Vec<u8>>,
     is_away: bool,
+    is_silent: bool,
     asked: u64,
 }
 
@@ -134,6 +140,12 @@ impl Vault {
         self.inner().is_away = is_away;
     }
 
+    /// Has whoever asks wait for an answer, or answers them all.
+    pub fn set_silent(&self, is_silent: bool) {
+        self.inner().is_silent = is_silent;
+        self.inner.1.notify_all();
+    }
+
     /// How often it was asked for a secret.
     #[must_use]
     pub fn asked(&self) -> u64 {
@@ -149,6 +161,9 @@ impl Vault {
     ) -> Result<claviger_secret::SecretBytes, KeeperError> {
         let mut inner = self.inner();
         inner.asked += 1;
+        while inner.is_silent {
+            inner = self.inner.1.wait(inner).unwrap_or_else(PoisonError::into_inner);
+        }
         if inner.is_away {
             return Err(KeeperError::Unreachable { source: "the vault is away".into() });
         }
@@ -163,7 +178,7 @@ impl Vault {
     }
 
     fn inner(&self) -> MutexGuard<'_, VaultInner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -181,7 +196,7 @@ struct FaultyKeeper {
 impl Keeper for FaultyKeeper {
     fn keep(&self, kek: &Key256, place: KekPlace) -> Result<KeptKek, KeeperError> {
         let kept = self.faults.call("keep", || self.keeper.keep(kek, place))?;
-        self.faults.told(&kept, place);
+        self.faults.kept(&kept, place);
         Ok(kept)
     }
 
@@ -192,7 +207,7 @@ impl Keeper for FaultyKeeper {
                 false => self.keeper.fetch(kept, place),
             }
         })?;
-        self.faults.told(kept, place);
+        self.faults.fetched(kept, place);
         Ok(key)
     }
 

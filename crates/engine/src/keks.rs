@@ -99,7 +99,7 @@ impl Core {
     pub(crate) fn reopen_keks(&self) -> Result<(), RecordError> {
         let cluster = self.keystore.id();
         let is_kept_by_it = |keks: &Keks| !keks.is_open() && cluster.is_some_and(|cluster| keks.is_kept_by(cluster));
-        open_all(self.to_open(self.live.svms().values().cloned(), is_kept_by_it)?, |_, _| ());
+        open_all(self.to_open(self.live.svms().values().cloned(), is_kept_by_it)?, |_, _, _| ());
         Ok(())
     }
 
@@ -310,8 +310,8 @@ impl Core {
     }
 }
 
-fn not_discarded(svm: SvmId, error: &KeeperError) {
-    tracing::warn!(%svm, %error, "a new KEK that is not used was not discarded");
+pub(crate) fn not_discarded(svm: SvmId, error: &KeeperError) {
+    tracing::warn!(%svm, %error, "a KEK that is not used was not discarded");
 }
 
 /// The same KEKs with a new record.

@@ -106,6 +106,17 @@ impl LiveSvm {
         drop(self.changing());
         !Arc::ptr_eq(seen, &self.keks.load())
     }
+
+    /// The same of the record of its KEKs or of that of its keystores.
+    pub(crate) fn has_changed(&self, keks: &Arc<Keks>, keystores: &Arc<Keystores>) -> bool {
+        self.changed_since(keks) || !Arc::ptr_eq(keystores, &self.keystores.load())
+    }
+
+    /// Whether the record of its KEKs is still the one that these are of.
+    pub(crate) fn still_has(&self, keks: &Keks) -> bool {
+        let raw = |keks: &Keks| keks.list().map(|list| list.raw.clone());
+        raw(keks) == raw(&self.keks.load())
+    }
 }
 
 /// The KEKs of an SVM.

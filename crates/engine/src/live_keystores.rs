@@ -33,13 +33,12 @@ impl LiveKeystores {
         Self::after(&Keystores::None, list)
     }
 
-    /// The same keystores with another record. Those that it does not change go on with their keepers, and all with what is
-    /// known of their keepers.
+    /// The same keystores with another record. Those that it does not change go on with their keepers, and with what is known of
+    /// these. What it changes was tried before.
     pub(crate) fn after(old: &Keystores, list: Read<SvmKeystores>) -> Self {
         let live = |configuration: &Configuration| match old.get(configuration.keystore) {
             Some(old) if old.configuration == *configuration => old,
-            Some(old) => Arc::new(LiveKeystore::new(configuration.clone(), old.contact.clone())),
-            None => Arc::new(LiveKeystore::new(configuration.clone(), Arc::default())),
+            Some(_) | None => Arc::new(LiveKeystore::new(configuration.clone())),
         };
         let by_id = list.body.keystores.iter().map(|one| (one.keystore, live(one))).collect();
         Self { list, by_id }
@@ -64,8 +63,8 @@ pub(crate) struct LiveKeystore {
 }
 
 impl LiveKeystore {
-    fn new(configuration: Configuration, contact: Arc<Contact>) -> Self {
-        Self { configuration, keeper: Mutex::default(), contact }
+    fn new(configuration: Configuration) -> Self {
+        Self { configuration, keeper: Mutex::default(), contact: Arc::default() }
     }
 
     /// Its keeper, made by `make` where there is none yet. No I/O is done meanwhile.
@@ -102,7 +101,7 @@ impl Contact {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(crate) fn went_well(&self) {
+    fn went_well(&self) {
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 

@@ -133,9 +133,9 @@ pub(crate) struct ToOpen {
 }
 
 /// Opens the KEKs of many SVMs, some at a time, and publishes each as it comes where there was none in memory; then `each` is told
-/// how it came out. A service that
-/// does not answer one of them is not asked for the others: whoever wants these asks again.
-pub(crate) fn open_all(all: Vec<ToOpen>, each: impl Fn(&LiveSvm, Result<(), Closed>) + Sync) {
+/// of which SVM, what there was before, and how it came out. A service that does not answer one of them is not asked for the
+/// others: whoever wants these asks again.
+pub(crate) fn open_all(all: Vec<ToOpen>, each: impl Fn(&Arc<LiveSvm>, &Keks, Result<(), Closed>) + Sync) {
     let workers = WORKERS.min(all.len());
     let waiting = Mutex::new(VecDeque::from(all));
     let silent = Mutex::new(BTreeMap::<String, Closed>::new());
@@ -158,17 +158,17 @@ pub(crate) fn open_all(all: Vec<ToOpen>, each: impl Fn(&LiveSvm, Result<(), Clos
             if !closed.is_open() {
                 svm.publish_opened(&closed, opened);
             }
-            each(&svm, outcome);
+            each(&svm, &closed, outcome);
         }
     };
     match workers {
         0 => {}
         1 => work(),
         _ => std::thread::scope(|scope| {
-            for _ in 0..workers {
+            // This thread is one of them.
+            for _ in 1..workers {
                 let builder = std::thread::Builder::new().name("claviger-fetch".to_owned());
                 if builder.spawn_scoped(scope, work).is_err() {
-                    // As many as there are; with none, this one.
                     break;
                 }
             }

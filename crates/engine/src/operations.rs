@@ -110,6 +110,10 @@ fn steps(work: &mut Work<'_>) -> Result<(), Halted> {
     }
     let svm = work.record.body.svm();
     let svm = svm.map(|id| work.core.live.svm(id).ok_or(KeyError::UnknownSvm { svm: id })).transpose()?;
+    // Whoever resumes jobs finds this one in the store before the commit that began it is published.
+    if let Some(svm) = &svm {
+        drop(svm.changing());
+    }
     match (&work.record.body.task, svm) {
         (Task::RekeyInternal { .. }, Some(svm)) => rekey::run(work, svm),
         (&Task::Enable { keystore, .. }, Some(svm)) => enable::run(work, &svm, keystore),
@@ -128,32 +132,51 @@ pub(crate) fn end(core: &Core, old: &Read<JobRecord>, stop: Stop) -> Result<Read
         core.records.store().commit(batch)?;
         return Ok(ended);
     };
-    let (batch, freed) = free_keystores(core, &svm, old.body.job, batch)?;
-    let keks = svm.keks.load_full();
-    match keks.list().filter(|list| list.body.operation.and_then(|operation| operation.job()) == Some(old.body.job)) {
+    loop {
+        let (keks, keystores) = (svm.keks.load_full(), svm.keystores.load_full());
+        match free(core, &svm, &keks, &keystores, old.body.job, batch.clone()) {
+            Ok(()) => return Ok(ended),
+            // A keystore was made, changed or deleted in between.
+            Err(error) if is_conflict(&error) && svm.has_changed(&keks, &keystores) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Commits `batch`, and that the job holds neither the SVM's KEKs nor its keystores any more.
+fn free(
+    core: &Core,
+    svm: &LiveSvm,
+    keks: &Keks,
+    keystores: &Keystores,
+    job: Uuid,
+    batch: Batch,
+) -> Result<(), RecordError> {
+    let (batch, freed) = free_keystores(core, keystores, job, batch)?;
+    match keks.list().filter(|list| list.body.operation.and_then(|operation| operation.job()) == Some(job)) {
         Some(list) => {
             let free = KekList { operation: None, ..list.body.clone() };
-            core.replace_keks(&svm, list, free, batch, |keks, list| {
+            core.replace_keks(svm, list, free, batch, |keks, list| {
                 freed.into_iter().for_each(|freed| svm.publish_keystores(freed));
                 with_list(keks, list)
             })?;
+            Ok(())
         }
         None => match freed {
-            Some(freed) => core.commit_keystores(&svm, batch, freed)?,
-            None => core.records.store().commit(batch)?,
+            Some(freed) => core.commit_keystores(svm, batch, freed),
+            None => Ok(core.records.store().commit(batch)?),
         },
     }
-    Ok(ended)
 }
 
 /// Adds to `batch` that the SVM's keystores are free, where this job holds them.
 fn free_keystores(
     core: &Core,
-    svm: &LiveSvm,
+    keystores: &Keystores,
     job: Uuid,
     batch: Batch,
 ) -> Result<(Batch, Option<Read<SvmKeystores>>), RecordError> {
-    match svm.keystores.load().as_ref() {
+    match keystores {
         Keystores::There(there) if there.list.body.job == Some(job) => {
             let free = SvmKeystores { job: None, ..there.list.body.clone() };
             let (batch, free) = core.put_keystores(batch, &there.list, free)?;
@@ -203,7 +226,7 @@ impl Core {
     /// The SVM's KEKs in memory; fetched, where they are not. `None` where there are none.
     fn keks_in_memory(&self, svm: &Arc<LiveSvm>) -> Result<Option<OpenKeks>, KeyError> {
         let closed = self.to_open([svm.clone()], |keks| !keks.is_open())?;
-        crate::opening::open_all(closed, |_, _| ());
+        crate::opening::open_all(closed, |_, _, _| ());
         match svm.keks.load().as_ref() {
             Keks::None => Ok(None),
             keks => crate::keys::open_keks(keks, svm.id).cloned().map(Some),

@@ -113,7 +113,7 @@ impl Recover {
         let mut wait = FIRST_WAIT;
         while let Some(to_open) = self.with_engine(|core, _| to_open(core)) {
             // Nothing of the engine is held while keepers are asked.
-            open_all(to_open, |svm, outcome| match outcome {
+            open_all(to_open, |svm, _, outcome| match outcome {
                 Ok(()) => tracing::info!(svm = %svm.id, "the SVM's KEKs are in memory"),
                 Err(why) => tracing::warn!(svm = %svm.id, ?why, "the SVM's KEKs are still not in memory"),
             });

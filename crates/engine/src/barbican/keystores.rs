@@ -82,10 +82,9 @@ impl Engine {
             match core.commit_keystores(&live, batch, changed) {
                 Ok(()) => {
                     tracing::info!(%svm, %keystore, "keystore updated");
-                    live.keystores.load().get(keystore).into_iter().for_each(|live| live.contact.went_well());
                     // What the old settings did not give comes into memory now.
                     let closed = core.to_open([live.clone()], |keks| !keks.is_open())?;
-                    open_all(closed, |_, _| ());
+                    open_all(closed, |_, _, _| ());
                     return Ok(KeystoreInfo::own(svm, &new, list.enabled));
                 }
                 // Another keystore of the SVM was made or changed meanwhile.

@@ -11,7 +11,8 @@ use uuid::Uuid;
 use super::{Halted, Work, discard, is_conflict};
 use crate::engine::Core;
 use crate::jobs::{Halt, Progress};
-use crate::keeper::Keeper;
+use crate::keeper::{Keeper, KeptKek};
+use crate::keks::not_discarded;
 use crate::key_error::KeyError;
 use crate::keys::closed;
 use crate::live::{Keks, LiveKek, LiveSvm, OpenKeks};
@@ -51,9 +52,16 @@ fn rekeep(
         };
         let (after, keeper) = target(core, svm, &there.list.body, to, purpose)?;
 
-        let mut rekept = Rekept { core, svm, from, to, keeper: keeper.as_ref(), moved: 0, old: Vec::new() };
-        let list = open.as_ref().map(|open| rekept.list(open)).transpose()?;
-        let Rekept { moved, old, .. } = rekept;
+        let mut rekept =
+            Rekept { core, svm, from, to, keeper: keeper.as_ref(), moved: 0, old: Vec::new(), new: Vec::new() };
+        let list = match open.as_ref().map(|open| rekept.list(open)).transpose() {
+            Ok(list) => list,
+            Err(error) => {
+                rekept.discard_new();
+                return Err(error.into());
+            }
+        };
+        let (moved, old) = (rekept.moved, rekept.old.clone());
         if moved == 0 {
             // Nothing was kept with it, so it has not shown yet that it can.
             keeper.probe(&mut |_| ())?;
@@ -80,15 +88,19 @@ fn rekeep(
         match committed {
             Ok(()) => {
                 *record = next;
-                // It has just kept them, be it in the way of a configuration that was not in force yet.
-                svm.keystores.load().get(to).into_iter().for_each(|live| live.contact.went_well());
                 cell.progress(Progress { done: moved, total: Some(moved) });
                 tracing::info!(svm = %svm.id, to = %to, moved, "KEKs are kept anew");
                 return Ok(());
             }
-            // The first key was made, or the SVM's seals were counted, in between.
-            Err(error) if is_conflict(&error) => {}
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                if error.leaves_nothing() {
+                    rekept.discard_new();
+                }
+                // The first key was made, or another keystore was made or changed, in between.
+                if !is_conflict(&error) {
+                    return Err(error.into());
+                }
+            }
         }
     }
 }
@@ -138,6 +150,8 @@ struct Rekept<'a> {
     moved: u64,
     /// What the old keeper is to forget.
     old: Vec<Kept>,
+    /// What no record names yet.
+    new: Vec<Kept>,
 }
 
 impl Rekept<'_> {
@@ -158,6 +172,7 @@ impl Rekept<'_> {
                 // Under another name for the same top-level key, the bytes are the same: these stay.
                 if new != *old {
                     self.old.push(old.clone());
+                    self.new.push(new.clone());
                 }
                 kept.push(new);
                 self.moved += 1;
@@ -166,5 +181,14 @@ impl Rekept<'_> {
             }
         }
         Ok(KekEntry { kept, ..entry.clone() })
+    }
+
+    /// Has the new keeper forget what it kept, because no record will name it. Where it does not answer, that stays with it.
+    fn discard_new(&self) {
+        for Kept { bytes, .. } in &self.new {
+            if let Err(error) = self.keeper.discard(&KeptKek { bytes: bytes.clone() }) {
+                not_discarded(self.svm.id, &error);
+            }
+        }
     }
 }

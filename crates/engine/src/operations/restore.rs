@@ -1,34 +1,43 @@
 //! KEKs are fetched again from their keepers, of one SVM or of all. Those in memory stay there whatever comes of it.
 
-use std::sync::{Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use claviger_wrap::SvmId;
 
 use super::{Halted, Work, end};
 use crate::jobs::{Halt, Progress};
 use crate::keys::closed;
+use crate::live::{Closed, Keks, LiveSvm};
 use crate::opening::open_all;
-use crate::records::Stop;
+use crate::records::{Operation, Stop};
 
 /// Nothing is committed but the end of the job: what is in memory is nobody else's.
 pub(super) fn run(work: &mut Work<'_>, svm: Option<SvmId>) -> Result<(), Halted> {
     let Work { core, cell, record } = work;
-    let svms =
-        core.live.svms().values().filter(|live| svm.is_none_or(|svm| live.id == svm)).cloned().collect::<Vec<_>>();
-    let to_open = core.to_open(svms, |_| true)?;
-    let total = to_open.len() as u64;
-    let failed = Mutex::new((0, Vec::new()));
-    open_all(to_open, |svm, outcome| {
-        let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner);
-        failed.0 += 1;
-        cell.progress(Progress { done: failed.0, total: Some(total) });
-        failed.1.extend(outcome.err().map(|why| (svm.id, why)));
-    });
-    let (_, mut failed) = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
-    failed.sort_by_key(|(svm, _)| *svm);
-    record.body.done = total - failed.len() as u64;
-    record.body.total = Some(total);
-    if let Some((svm, why)) = failed.first() {
+    let mut svms: Vec<_> =
+        core.live.svms().values().filter(|live| svm.is_none_or(|svm| live.id == svm)).cloned().collect();
+    let asked = Mutex::new(Asked::default());
+    while !svms.is_empty() {
+        let to_open = core.to_open(svms, is_wanted)?;
+        let total = lock(&asked).answered + to_open.len() as u64;
+        record.body.total = Some(total);
+        open_all(to_open, |svm, tried, outcome| {
+            let mut asked = lock(&asked);
+            match outcome {
+                // Another operation has replaced these, and their keeper may have forgotten them: others are asked for instead.
+                Err(_) if !svm.still_has(tried) => return asked.replaced.push(svm.clone()),
+                Err(why) => drop(asked.failed.insert(svm.id, why)),
+                Ok(()) => {}
+            }
+            asked.answered += 1;
+            cell.progress(Progress { done: asked.answered, total: Some(total) });
+        });
+        svms = std::mem::take(&mut lock(&asked).replaced);
+    }
+    let Asked { answered, failed, .. } = asked.into_inner().unwrap_or_else(PoisonError::into_inner);
+    record.body.done = answered - failed.len() as u64;
+    if let Some((svm, why)) = failed.first_key_value() {
         let Halted::Failed { message, fault, advice } = closed(*svm, *why).into() else { return Ok(()) };
         let others = failed.len() - 1;
         let message = if others > 0 { format!("{message}; and of {others} other SVMs") } else { message };
@@ -39,4 +48,22 @@ pub(super) fn run(work: &mut Work<'_>, svm: Option<SvmId>) -> Result<(), Halted>
     }
     *record = end(core, record, Stop::Succeeded)?;
     Ok(())
+}
+
+/// What has come of it so far.
+#[derive(Default)]
+struct Asked {
+    answered: u64,
+    failed: BTreeMap<SvmId, Closed>,
+    /// Those whose KEKs were replaced meanwhile.
+    replaced: Vec<Arc<LiveSvm>>,
+}
+
+/// An SVM that is being deleted has no keys, and its keeper may have forgotten its KEKs already.
+fn is_wanted(keks: &Keks) -> bool {
+    keks.list().is_none_or(|list| list.body.operation != Some(Operation::Delete))
+}
+
+fn lock(asked: &Mutex<Asked>) -> MutexGuard<'_, Asked> {
+    asked.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,6 +3,7 @@
 
 pub(crate) mod forge;
 pub(crate) mod stores;
+pub(crate) mod vault;
 pub(crate) mod whole;
 
 use std::sync::{Arc, OnceLock};

@@ -7,6 +7,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod keystores;
 mod life;
 mod node;
 mod setups;
@@ -14,7 +15,10 @@ mod steps;
 mod view;
 
 use claviger::OnboardMode;
+use common::vault::CREDENTIALS;
 use common::{LONG_PASSPHRASE, OTHER_PASSPHRASE, PASSPHRASE};
+use keystores::Change::*;
+use keystores::To::{Cluster, Own as Keystore};
 use steps::Step::*;
 
 /// `name: what there is, the fewest events that it can have, how much of it is tried, what is done;`
@@ -57,6 +61,44 @@ scenarios! {
     backup: keys, 15 Crashes, [Rekey("a"), Backup];
     restore: backup, 12 Single, [Restore];
     import_keys: restored, 6 All, [ImportKeys];
+
+    create_keystore_of_an_svm: empty_svm, 5 All, [Own("a", Create("A", 1)), Own("a", Create("B", 2))];
+    enable: not_enabled, 7 All, [Own("a", Enable("A"))];
+    first_key_under_an_own_keystore: barbican, 7 All, [CreateKey("a", 0)];
+    first_keys_in_bulk_under_an_own_keystore: barbican, 7 Single, [CreateKeys("a", 0, 12)];
+    keys_under_an_own_keystore: barbican_keys, 11 Single, [CreateKey("a", 50), DeleteKey("a", 1), FinishRotation("a", 0)];
+    rekey_under_an_own_keystore: barbican_keys, 18 All, [Rekey("a")];
+    rekey_external: barbican_keys, 15 All, [Own("a", RekeyExternal("A", 4))];
+    rekey_external_of_two_keks: barbican_two_keks, 19 All, [Own("a", RekeyExternal("A", 4))];
+    switch_to_another: barbican_keys, 15 All, [Own("a", Switch(Keystore("B")))];
+    switch_of_two_keks: barbican_two_keks, 19 All, [Own("a", Switch(Keystore("B")))];
+    switch_without_keys: barbican, 9 All, [Own("a", Switch(Keystore("B")))];
+    switch_to_the_cluster_and_back: barbican_keys, 24 Single, [Own("a", Switch(Cluster)), Own("a", Switch(Keystore("A")))];
+    switch_from_the_cluster: not_enabled, 11 All, [Own("a", Switch(Keystore("A")))];
+    migrate_to_an_own_keystore: mixed, 12 All, [Own("a", Migrate(Keystore("A")))];
+    migrate_to_the_cluster: barbican_keys, 15 All, [Own("a", Migrate(Cluster))];
+    migrate_there_and_back: barbican_two_keks, 31 Single, [Own("a", Migrate(Cluster)), Own("a", Migrate(Keystore("A")))];
+    disable: mixed, 9 All, [Own("a", Disable("A"))];
+    disable_with_keks: barbican_deleted_keys, 17 All, [Own("a", Disable("A"))];
+    delete_keystore: barbican_keys, 8 All, [Own("a", Delete("B"))];
+    update: barbican_keys, 10 All, [Own("a", Update("A", CREDENTIALS[1]))];
+    restore_keks_of_one: barbican_two_keks, 11 All, [RestoreKeks(Some("a"))];
+    restore_keks_of_all: two_barbicans, 9 Single, [RestoreKeks(None)];
+    keks_that_come_by_themselves: barbican_automatic, 25 Crashes, [Rekey("a"), Own("a", Switch(Keystore("B"))), CreateKey("a", 50)];
+    backup_of_own_keystores: barbican_two_keks, 19 Crashes, [Own("a", Switch(Keystore("B"))), Backup];
+    restore_of_own_keystores: barbican_backup, 16 Single, [Restore];
+
+    life_of_an_own_keystore: keystore, 93 Crashes, [
+        CreateSvm("a"), Own("a", Create("A", 1)), Own("a", Enable("A")), CreateKeys("a", 0, 20), BeginRotation("a", 0),
+        Rekey("a"), Own("a", RekeyExternal("A", 3)), Own("a", Create("B", 2)), Own("a", Switch(Keystore("B"))),
+        Own("a", Delete("A")), CreateKey("a", 20), Rekey("a"), Own("a", Migrate(Cluster)), Own("a", Disable("B")),
+        Own("a", Delete("B")), FinishRotation("a", 0), Rekey("a"),
+    ];
+    life_and_death_of_an_own_keystore: empty_svm, 52 Crashes, [
+        CreateKey("a", 0), Own("a", Create("A", 1)), Own("a", Enable("A")), Own("a", Migrate(Keystore("A"))), Rekey("a"),
+        Own("a", Update("A", CREDENTIALS[1])), DeleteKey("a", 0), Own("a", Disable("A")), Own("a", Delete("A")),
+        DeleteSvm("a"),
+    ];
 
     whole_life: keystore, 58 Crashes, [
         CreateSvm("a"), CreateKey("a", 0), CreateKey("a", 1), CreateKey("a", 2), CreateKeys("a", 100, 122),

@@ -7,12 +7,12 @@ use claviger::faults::KeeperFaults;
 use claviger::store::faults::{FaultClock, FaultyStore, Strike};
 use claviger::store::{Batch, Entry, Expectation, MemoryStore, Outcome, Replacement};
 use claviger::{
-    Anchor, AnchorError, AnchorSource, Blame, Engine, JobError, JobStatus, KeystoreError, OpenEngineError, Options,
-    Store, StoreError, Table,
+    Anchor, AnchorError, AnchorSource, Blame, Engine, Fetching, JobError, JobInfo, JobOperation, JobStatus,
+    KeystoreError, OpenEngineError, Options, Store, StoreError, SvmId, Table,
 };
 use uuid::Uuid;
 
-use crate::common::{self, LONG_PASSPHRASE, OTHER_PASSPHRASE, passphrase};
+use crate::common::{self, LONG_PASSPHRASE, OTHER_PASSPHRASE, passphrase, vault};
 use crate::setups::Source;
 use crate::view::{Closed, View, patiently};
 
@@ -27,6 +27,8 @@ pub(crate) struct Node {
     is_struck: bool,
     pub(crate) keepers: KeeperFaults,
     pub(crate) source: Option<Arc<Source>>,
+    /// How KEKs come into memory: on request, so that events come in one order.
+    pub(crate) fetching: Fetching,
     pub(crate) store: Arc<Hooked<FaultyStore<MemoryStore>>>,
     /// What the next process tries first.
     pub(crate) passphrase: &'static [u8],
@@ -38,7 +40,7 @@ impl Node {
     /// A node whose process does not run yet.
     pub(crate) fn new(disk: Arc<MemoryStore>, anchored: Arc<Anchored>, source: Option<Arc<Source>>) -> Self {
         let clock = FaultClock::counting();
-        let keepers = KeeperFaults::on(clock.clone());
+        let keepers = KeeperFaults::on(clock.clone()).with_vault(vault::vault());
         let store = Arc::new(Hooked::over(FaultyStore::over(disk.clone(), clock.clone())));
         Self {
             disk,
@@ -47,6 +49,7 @@ impl Node {
             is_struck: false,
             keepers,
             source,
+            fetching: Fetching::OnRequest,
             store,
             passphrase: LONG_PASSPHRASE,
             engine: None,
@@ -66,7 +69,13 @@ impl Node {
 
     pub(crate) fn options(&self) -> Options {
         let anchor = AnchorSource::Provided(Arc::new(FaultyAnchor(self.anchored.clone(), self.clock.clone())));
-        Options { anchor, keeper_faults: Some(self.keepers.clone()), ..common::options() }
+        let keeper_faults = Some(self.keepers.clone());
+        Options { anchor, keeper_faults, fetching: self.fetching, ..common::options() }
+    }
+
+    /// The same for a hierarchy that nothing befalls.
+    pub(crate) fn unharmed(&self) -> Options {
+        vault::options_with(&vault::vault())
     }
 
     pub(crate) fn engine(&self) -> &Engine {
@@ -84,9 +93,14 @@ impl Node {
         if engine.keystore().is_some_and(|keystore| keystore.locked) {
             self.unlock(&engine)?;
         }
-        let engine = self.engine.insert(engine);
-        for job in engine.jobs()? {
-            assert!(self.is_struck || job.status != JobStatus::Interrupted, "a job did not go on by itself");
+        let waits = |job: &JobInfo| svm_of(&job.operation).is_some_and(|svm| is_kept_outside(&engine, svm));
+        let left: Vec<_> = engine.jobs()?.into_iter().map(|job| (waits(&job), job)).collect();
+        self.engine = Some(engine);
+        self.fetch()?;
+        let engine = self.engine();
+        for (waits, job) in left {
+            let is_left = job.status == JobStatus::Interrupted && !waits;
+            assert!(self.is_struck || !is_left, "a job did not go on by itself");
             match engine.resume_job(job.id) {
                 Ok(job) => drop(job.wait()?),
                 Err(JobError::Ended { .. }) => {}
@@ -94,6 +108,15 @@ impl Node {
                 Err(JobError::Locked { .. }) => {}
                 Err(error) => return Err(error.into()),
             }
+        }
+        Ok(())
+    }
+
+    /// Has the KEKs fetched that are not in memory.
+    pub(crate) fn fetch(&self) -> Result<(), Failed> {
+        let engine = self.engine();
+        if engine.svms().iter().any(|svm| is_closed(engine, svm.id())) {
+            engine.restore_keks(None)?.wait()?;
         }
         Ok(())
     }
@@ -121,6 +144,27 @@ impl Node {
     pub(crate) fn has_unfinished_jobs(&self) -> bool {
         let is_unfinished = |status: &JobStatus| matches!(status, JobStatus::Running | JobStatus::Interrupted);
         self.engine.as_ref().is_some_and(|engine| engine.jobs().unwrap().iter().any(|job| is_unfinished(&job.status)))
+    }
+}
+
+fn is_closed(engine: &Engine, svm: SvmId) -> bool {
+    engine.kek(svm).is_ok_and(|kek| kek.is_some_and(|kek| !kek.in_memory))
+}
+
+/// Whether jobs of the SVM wait for KEKs that come on request.
+fn is_kept_outside(engine: &Engine, svm: SvmId) -> bool {
+    let cluster = engine.keystore().map(|keystore| keystore.id);
+    engine.kept_keks(svm).is_ok_and(|all| all.iter().any(|kept| Some(kept.keystore) != cluster))
+}
+
+/// The SVM whose KEKs must be in memory for the job to go on.
+fn svm_of(operation: &JobOperation) -> Option<SvmId> {
+    match operation {
+        JobOperation::RekeyInternal { svm }
+        | JobOperation::Switch { svm, .. }
+        | JobOperation::Migrate { svm, .. }
+        | JobOperation::RekeyExternal { svm, .. } => Some(*svm),
+        _ => None,
     }
 }
 

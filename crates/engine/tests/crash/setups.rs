@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use claviger::store::MemoryStore;
-use claviger::{Engine, Options};
+use claviger::{Engine, Fetching, Options};
 
 use uuid::Uuid;
 
-use crate::common::{self, PASSPHRASE};
+use crate::common::{self, PASSPHRASE, vault};
+use crate::keystores::Change::*;
+use crate::keystores::To;
 use crate::node::{Failed, Node};
 use crate::steps::Step::{self, *};
 use crate::view::View;
@@ -19,6 +21,7 @@ pub(crate) struct Setup {
     pub(crate) anchored: BTreeMap<Uuid, u64>,
     pub(crate) view: View,
     pub(crate) source: Option<Arc<Source>>,
+    pub(crate) fetching: Fetching,
 }
 
 /// A hierarchy that another is recovered from.
@@ -39,7 +42,13 @@ impl Source {
 }
 
 pub(crate) fn nothing() -> Setup {
-    Setup { disk: Arc::default(), anchored: BTreeMap::new(), view: View::default(), source: None }
+    Setup {
+        disk: Arc::default(),
+        anchored: BTreeMap::new(),
+        view: View::default(),
+        source: None,
+        fetching: Fetching::OnRequest,
+    }
 }
 
 /// A hierarchy without a keystore.
@@ -72,6 +81,77 @@ pub(crate) fn keys() -> Setup {
 pub(crate) fn deleted_keys() -> Setup {
     let steps = [CreateSvm("a"), CreateKey("a", 0), CancelRekey("a"), DeleteKey("a", 0)];
     anchored(common::unattended(), &steps)
+}
+
+/// An SVM without keys, whose enabled keystore is its own; it has another. Of the cluster's keystore, another SVM makes use.
+pub(crate) fn barbican() -> Setup {
+    anchored(common::unattended(), &BARBICAN)
+}
+
+const BARBICAN: [Step; 6] = [
+    CreateSvm("a"),
+    Own("a", Create("A", 1)),
+    Own("a", Create("B", 2)),
+    Own("a", Enable("A")),
+    CreateSvm("other"),
+    CreateKey("other", 0),
+];
+
+/// The same with keys, of which one is in rotation.
+pub(crate) fn barbican_keys() -> Setup {
+    anchored(common::unattended(), &[&BARBICAN[..], &[CreateKeys("a", 0, 6), BeginRotation("a", 0)]].concat())
+}
+
+/// The same, where KEKs come into memory by themselves.
+pub(crate) fn barbican_automatic() -> Setup {
+    Setup { fetching: Fetching::default(), ..barbican_keys() }
+}
+
+/// The same with two KEKs.
+pub(crate) fn barbican_two_keks() -> Setup {
+    anchored(common::unattended(), &[&BARBICAN[..], &[CreateKeys("a", 0, 4), CancelRekey("a")]].concat())
+}
+
+/// An SVM with keys whose KEK is kept by the cluster's keystore, and whose enabled keystore is its own.
+pub(crate) fn mixed() -> Setup {
+    let steps = [
+        CreateSvm("a"),
+        CreateKeys("a", 0, 4),
+        Own("a", Create("A", 1)),
+        Own("a", Enable("A")),
+        CreateSvm("other"),
+        CreateKey("other", 0),
+    ];
+    anchored(common::unattended(), &steps)
+}
+
+/// An SVM whose keys are deleted, and whose KEK is kept by its own keystore.
+pub(crate) fn barbican_deleted_keys() -> Setup {
+    let steps = [&BARBICAN[..], &[CreateKey("a", 0), CancelRekey("a"), DeleteKey("a", 0)]].concat();
+    anchored(common::unattended(), &steps)
+}
+
+/// Keys under the cluster's keystore, and a keystore that is not enabled.
+pub(crate) fn not_enabled() -> Setup {
+    anchored(common::unattended(), &[CreateSvm("a"), CreateKeys("a", 0, 4), Own("a", Create("A", 1))])
+}
+
+/// Two SVMs with keys, each under a keystore of its own.
+pub(crate) fn two_barbicans() -> Setup {
+    let second = [
+        CreateKey("a", 0),
+        Own("other", Create("A", 3)),
+        Own("other", Enable("A")),
+        Own("other", Migrate(To::Own("A"))),
+    ];
+    anchored(common::unattended(), &[&BARBICAN[..], &second].concat())
+}
+
+/// Nothing, and a backup in which an SVM's KEKs are kept by its own keystore.
+pub(crate) fn barbican_backup() -> Setup {
+    let Setup { disk, view, .. } = barbican_two_keks();
+    let backup = Engine::open_on(disk.clone(), vault::on_request(&vault::vault())).unwrap().backup().unwrap();
+    Setup { source: Some(Arc::new(Source { backup, passphrase: PASSPHRASE, disk, view })), ..nothing() }
 }
 
 /// A page of keys, and half a one.
@@ -127,5 +207,5 @@ fn after(mut node: Node, steps: &[Step]) -> Setup {
     let view = { run }().unwrap_or_else(|failed| panic!("{:?}", failed.0));
     node.engine = None;
     let anchored = node.anchored.lock().unwrap().clone();
-    Setup { disk: node.disk, anchored, view, source: node.source }
+    Setup { disk: node.disk, anchored, view, source: node.source, fetching: Fetching::OnRequest }
 }

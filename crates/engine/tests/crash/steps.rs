@@ -6,6 +6,7 @@ use claviger::store::MemoryStore;
 use claviger::{Creation, Engine, JobError, KeyAlgorithm, NewKey, ObjectRef, OnboardMode, SvmId, SvmName};
 
 use crate::common::{bytes, name, passphrase, versions, volume};
+use crate::keystores::Change;
 use crate::node::{Failed, Node};
 use crate::view::{Svm, Versions, View, patiently};
 
@@ -28,6 +29,10 @@ pub(crate) enum Step {
     BeginRotation(&'static str, u128),
     FinishRotation(&'static str, u128),
     Rekey(&'static str),
+    /// A change of the SVM's own keystores, or of what they keep.
+    Own(&'static str, Change),
+    /// The KEKs of this SVM, or of all, are fetched again.
+    RestoreKeks(Option<&'static str>),
     /// A rekey that is cancelled while its first page of keys is replaced.
     CancelRekey(&'static str),
     /// A backup, which with a copy of the store gives all back.
@@ -64,6 +69,7 @@ impl Step {
                 let secret = passphrase(source.passphrase);
                 let engine = Engine::restore_on(node.store.clone(), &source.backup, &secret, node.options())?;
                 node.engine = Some(engine);
+                node.fetch()?;
             }
             Self::ImportKeys => {
                 let source = node.source.clone().expect("a source");
@@ -103,6 +109,11 @@ impl Step {
                 return Ok(vec![(svm, object, vec![(key.version().get(), bytes(&key))])]);
             }
             Self::Rekey(svm) => drop(node.engine().rekey_internal(id(node, svm))?.wait()?),
+            Self::Own(svm, change) => change.run(node.engine(), id(node, svm))?,
+            Self::RestoreKeks(svm) => {
+                let svm = svm.map(|svm| id(node, svm));
+                node.engine().restore_keks(svm)?.wait()?;
+            }
             Self::CancelRekey(svm) => {
                 let (give, take) = channel::<claviger::Job>();
                 // An error means that no job was to be had.
@@ -120,7 +131,7 @@ impl Step {
                 let (engine, known) = (node.engine(), node.view().unwrap());
                 let (_, secret) = known.keystore.expect("a keystore");
                 let other = std::sync::Arc::new(MemoryStore::default());
-                let options = crate::common::options();
+                let options = node.unharmed();
                 let restored = Engine::restore_on(other.clone(), &engine.backup()?, &passphrase(secret), options)
                     .map_err(Failed::from)?;
                 assert_eq!(restored.import_keys(&*node.disk, |_| ())?.findings, []);
@@ -130,10 +141,15 @@ impl Step {
         Ok(Told::new())
     }
 
+    /// Whether nothing is to be seen of it afterwards.
+    pub(crate) const fn is_silent(self) -> bool {
+        matches!(self, Self::Backup | Self::RestoreKeks(_))
+    }
+
     /// How a hierarchy that was as `before` stands now. `None`: as it may not.
     pub(crate) fn stand(self, before: &View, now: &View, node: &Node) -> Option<Stand> {
         if now == before {
-            return Some(if matches!(self, Self::Backup) { Stand::Done } else { Stand::Untouched });
+            return Some(if self.is_silent() { Stand::Done } else { Stand::Untouched });
         }
         let is = |expected: View| (*now == expected).then_some(Stand::Done);
         match self {
@@ -181,7 +197,8 @@ impl Step {
                 Stand::Begun | Stand::Done => Some(Stand::Done),
                 Stand::Untouched => Some(Stand::Untouched),
             },
-            Self::Backup => None,
+            Self::Own(svm, change) => change.stand(svm, before, now),
+            Self::Backup | Self::RestoreKeks(_) => None,
             Self::Restore => is(node.source.as_ref()?.without_keys()),
             Self::ImportKeys => {
                 let whole = &node.source.as_ref()?.view;
@@ -211,9 +228,11 @@ fn created(before: &View, now: &View, svm: &str, numbers: std::ops::Range<u128>)
     let made: Vec<_> = made.collect();
     let is_new = |object: &ObjectRef| matches!(&new.keys[object][..], [(1, bytes)] if bytes.len() == 64);
     let kek = old.kek.or(Some((1, None)));
-    (made.iter().all(is_new) && new.kek == kek).then_some(())?;
+    let keeper = old.enabled().or(before.keystore.map(|(cluster, _)| cluster))?;
+    let kept = if old.kek.is_some() { old.kept.clone() } else { [(1, vec![keeper])].into() };
+    (made.iter().all(is_new) && new.kek == kek && new.kept == kept).then_some(())?;
     let less = now.clone().with(svm, |svm| {
-        svm.kek = old.kek;
+        (svm.kek, svm.kept) = (old.kek, old.kept.clone());
         svm.keys.retain(|object, _| !made.contains(object));
     });
     (less == *before).then_some(())?;
@@ -225,7 +244,7 @@ fn rekeyed(before: &View, now: &View, svm: &str) -> Option<Stand> {
     let (current, retiring) = before.svm(svm)?.1.kek?;
     let next = if retiring.is_some() { current } else { current + 1 };
     let now_live = now.svm(svm)?.1.kek?;
-    (before.clone().with(svm, |svm| svm.kek = Some(now_live)) == *now).then_some(())?;
+    (before.clone().with(svm, |svm| svm.live(now_live)) == *now).then_some(())?;
     match now_live {
         (version, None) if version == next => Some(Stand::Done),
         (version, Some(old)) if version == next && old + 1 == next => Some(Stand::Begun),

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use claviger::store::MemoryStore;
-use claviger::{Engine, KeystoreError, ObjectRef, OnboardMode, Options, Store, SvmId, Table};
+use claviger::{Engine, KeystoreError, KeystoreInfo, ObjectRef, OnboardMode, Options, Store, SvmId, Table};
 use uuid::Uuid;
 
 use crate::common::{self, Bytes, LONG_PASSPHRASE, OTHER_PASSPHRASE, PASSPHRASE, passphrase, versions};
@@ -25,7 +25,40 @@ pub(crate) struct Svm {
     pub(crate) is_admin: bool,
     /// The current and the retiring version.
     pub(crate) kek: Option<(u32, Option<u32>)>,
+    /// Which keystores keep each of them.
+    pub(crate) kept: BTreeMap<u32, Vec<Uuid>>,
+    /// Its own keystores, by name.
+    pub(crate) keystores: BTreeMap<String, KeystoreInfo>,
     pub(crate) keys: BTreeMap<ObjectRef, Versions>,
+}
+
+impl Svm {
+    /// The keystore of its own that is enabled.
+    pub(crate) fn enabled(&self) -> Option<Uuid> {
+        self.keystores.values().find(|one| one.enabled).map(|one| one.id)
+    }
+
+    /// Makes the keystore of this name the enabled one, or none.
+    pub(crate) fn enable(&mut self, name: Option<&str>) {
+        self.keystores.iter_mut().for_each(|(own, one)| one.enabled = Some(own.as_str()) == name);
+    }
+
+    /// Has what one keystore keeps be kept by another.
+    pub(crate) fn rekeep(&mut self, from: Uuid, to: Uuid) {
+        self.kept.values_mut().flatten().filter(|keystore| **keystore == from).for_each(|keystore| *keystore = to);
+    }
+
+    /// Whether its KEK is kept by another keystore than its enabled one.
+    pub(crate) fn is_mixed(&self) -> bool {
+        self.enabled().is_some_and(|enabled| self.kept.values().flatten().any(|keystore| *keystore != enabled))
+    }
+
+    /// Makes these the live KEKs, kept as the current one is.
+    pub(crate) fn live(&mut self, (current, retiring): (u32, Option<u32>)) {
+        let kept = self.kek.and_then(|(current, _)| self.kept.get(&current)).cloned().expect("a KEK");
+        self.kek = Some((current, retiring));
+        self.kept = retiring.into_iter().chain([current]).map(|version| (version, kept.clone())).collect();
+    }
 }
 
 /// The versions of an object's key with their bytes, the older first.
@@ -42,6 +75,8 @@ impl View {
             true => Err(Closed),
             false => Ok((keystore.id, passphrase_of(engine, disk))),
         });
+        let all = engine.keystores();
+        let named = |one: &KeystoreInfo| (one.name.as_ref().unwrap().to_string(), one.clone());
         let svms = engine.svms().into_iter().map(|info| {
             let kek = engine.kek(info.id()).unwrap();
             if kek.is_some_and(|kek| !kek.in_memory) {
@@ -49,8 +84,19 @@ impl View {
             }
             let mut keys = BTreeMap::new();
             engine.open_all(info.id(), |object, key| drop(keys.insert(object, versions(&key.unwrap())))).unwrap();
-            let kek = kek.map(|kek| (kek.version.get(), kek.retiring.map(|version| version.get())));
-            Ok((info.id(), Svm { name: info.name().unwrap().to_string(), is_admin: info.is_admin(), kek, keys }))
+            let mut kept = BTreeMap::<_, Vec<_>>::new();
+            for one in engine.kept_keks(info.id()).unwrap() {
+                kept.entry(one.version.get()).or_default().push(one.keystore);
+            }
+            let svm = Svm {
+                name: info.name().unwrap().to_string(),
+                is_admin: info.is_admin(),
+                kek: kek.map(|kek| (kek.version.get(), kek.retiring.map(|version| version.get()))),
+                kept,
+                keystores: all.iter().filter(|one| one.svm == Some(info.id())).map(named).collect(),
+                keys,
+            };
+            Ok((info.id(), svm))
         });
         let hierarchy = Some(engine.identity().unwrap().0);
         Ok(Self { hierarchy, keystore: keystore.transpose()?, svms: svms.collect::<Result<_, _>>()? })
