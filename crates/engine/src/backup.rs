@@ -95,15 +95,17 @@ impl Engine {
         let keeper = present.keeper.ok_or(BackupError::Locked)?;
         let node = core.node.clone().ok_or(BackupError::NoIdentity)?;
         let onboard = OnboardRecord { ckek_unattended: None, attempts: None, ..present.record.body.onboard.clone() };
-        let (lists, reservations) = core.read_keks()?;
+        let (lists, svm_keystores) = core.keks_and_keystores(keeper.ckek())?;
+        // After the lists, so that no count is lower than what they have sealed.
+        let (_, reservations) = core.read_keks()?;
         let hierarchy = Hierarchy {
             version: V1,
             made: core.clock.now(),
             node,
             svms: bodies(core.records.scan(SvmRecord::PREFIX)?)?,
             keystore: KeystoreRecord { onboard: onboard.clone(), ..present.record.body },
-            svm_keystores: core.keystores_for_backup(keeper.ckek())?,
-            keks: bodies(lists)?.into_iter().map(|list: KekList| KekList { operation: None, ..list }).collect(),
+            svm_keystores,
+            keks: lists.into_iter().map(|list| KekList { operation: None, ..list.body }).collect(),
             seals: reservations.into_values().map(|seals| seals.body).collect(),
         };
         let json = serde_json::to_vec(&hierarchy).map_err(BackupError::Body)?;
@@ -181,7 +183,7 @@ impl Engine {
         let mut core = Core::empty(Arc::new(MemoryStore::default()), None, options)?;
         let onboard = hierarchy.keystore.onboard.clone();
         core.put_hierarchy(hierarchy, onboard, ckek)?;
-        open_all(core.to_open(core.live.svms().values().cloned(), |keks| !keks.is_open())?, |_, _, _| ());
+        open_all(core.to_open(core.live.svms().values().cloned(), |keks| !keks.is_open())?, || true, |_, _, _| ());
         let none = MemoryStore::default();
         Ok(verify::verify(&core, keys.unwrap_or(&none), progress)?)
     }
@@ -335,6 +337,24 @@ impl Core {
         let name = NameRecord { version: V1, name: svm.name.clone(), svm: svm.svm };
         let batch = Batch::new().put(Table::Svms, svm.key(), self.records.seal(svm)?);
         Ok(self.records.store().commit(batch.put(Table::Svms, name.key(), self.records.seal(&name)?))?)
+    }
+
+    /// The KEKs, and the keystores of the SVMs as they were at the same time: what is kept, and the configuration that it is kept
+    /// with, change together.
+    fn keks_and_keystores(&self, ckek: &Key256) -> Result<(Vec<Read<KekList>>, Vec<SvmKeystores>), BackupError> {
+        let read = || -> Result<Vec<_>, BackupError> {
+            Ok(self.read_keks()?.0.into_iter().map(|scanned| scanned.read).collect::<Result<_, _>>()?)
+        };
+        let mut lists = read()?;
+        loop {
+            let keystores = self.keystores_for_backup(ckek)?;
+            let now = read()?;
+            // No record ever gets the same bytes twice.
+            if now.iter().map(|list| &list.raw).eq(lists.iter().map(|list| &list.raw)) {
+                return Ok((lists, keystores));
+            }
+            lists = now;
+        }
     }
 
     /// The keystores of the SVMs, with their credentials sealed for the backup.

@@ -353,8 +353,8 @@ impl Core {
         }
     }
 
-    /// Publishes every SVM that has a record of its own, of keystores or of KEKs, with as many KEKs as can be had without asking
-    /// anybody outside the node.
+    /// Publishes every SVM that has a record of its own or of KEKs, with its keystores, and as many KEKs as can be had without
+    /// asking anybody outside the node.
     pub(crate) fn load_svms(&self) -> Result<(), RecordError> {
         let mut keystores = BTreeMap::new();
         for scanned in self.records.scan_where::<SvmKeystores>(&[], |key| SvmKeystores::svm_of(key).is_some())? {

@@ -99,7 +99,7 @@ impl Core {
     pub(crate) fn reopen_keks(&self) -> Result<(), RecordError> {
         let cluster = self.keystore.id();
         let is_kept_by_it = |keks: &Keks| !keks.is_open() && cluster.is_some_and(|cluster| keks.is_kept_by(cluster));
-        open_all(self.to_open(self.live.svms().values().cloned(), is_kept_by_it)?, |_, _, _| ());
+        open_all(self.to_open(self.live.svms().values().cloned(), is_kept_by_it)?, || true, |_, _, _| ());
         Ok(())
     }
 
@@ -181,14 +181,11 @@ impl Core {
 
     /// Makes the SVM's first KEK. Where another thread is faster, its KEK is used and this one is discarded.
     pub(crate) fn make_first_kek(&self, svm: &Arc<LiveSvm>) -> Result<(), KeyError> {
-        let has_keys = !self.scan_keys(svm.id.as_bytes(), None, 1)?.is_empty();
-        // A KEK is published before its first key is committed. A new one beside keys whose KEK is lost would be in the
-        // way of the record's return from a copy.
-        if has_keys && matches!(svm.keks.load().as_ref(), Keks::None) {
-            return Err(KeyError::NoKek { svm: svm.id });
-        }
+        // A new one beside keys whose KEK is lost would be in the way of the record's return from a copy.
+        self.refuse_lost_keks(svm, &svm.keks.load())?;
         let record: Read<SvmRecord> =
             self.records.read(&SvmRecord::key_of(svm.id))?.ok_or(KeyError::UnknownSvm { svm: svm.id })?;
+        let keks = svm.keks.load_full();
         // Whoever changes which keystore is enabled changes this record.
         let keystores = svm.keystores.load_full();
         let expected = match keystores.as_ref() {
@@ -221,13 +218,35 @@ impl Core {
             }
             Err(RecordError::Store(StoreError::Conflict { .. })) => {
                 self.discard_unused(svm, &kept);
-                self.adopt_first_kek(svm)
+                self.adopt_first_kek(svm)?;
+                match svm.has_changed(&keks, &keystores) {
+                    true => Ok(()),
+                    // What is in memory is not what is in the store.
+                    false => Err(KeyError::KeksChanged { svm: svm.id }),
+                }
             }
             Err(error) => {
                 if error.leaves_nothing() {
                     self.discard_unused(svm, &kept);
                 }
                 Err(error.into())
+            }
+        }
+    }
+
+    /// Refuses what relies on there being no KEK where there are keys whose KEKs are lost: the record may come back from a copy.
+    pub(crate) fn refuse_lost_keks(&self, svm: &LiveSvm, keks: &Keks) -> Result<(), KeyError> {
+        let svm_id = svm.id;
+        match keks {
+            Keks::Damaged => Err(KeyError::KekDamaged { svm: svm_id }),
+            Keks::Closed { .. } | Keks::Open(_) => Ok(()),
+            Keks::None => {
+                let has_keys = !self.scan_keys(svm_id.as_bytes(), None, 1)?.is_empty();
+                // A KEK is published before its first key is committed.
+                match has_keys && matches!(svm.keks.load().as_ref(), Keks::None) {
+                    true => Err(KeyError::NoKek { svm: svm_id }),
+                    false => Ok(()),
+                }
             }
         }
     }

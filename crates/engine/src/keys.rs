@@ -436,6 +436,7 @@ pub(crate) fn closed(svm: SvmId, why: Closed) -> KeyError {
         Closed::NotFetched => KeyError::KekNotFetched { svm },
         Closed::Keeper(trouble) if trouble.is_refusal() => KeyError::KekRefused { svm, trouble },
         Closed::Keeper(trouble) => KeyError::KekUnreachable { svm, trouble },
+        Closed::KeystoresDamaged => KeyError::KeystoresDamaged { svm },
         Closed::NoKeeper => KeyError::KeystoreUnusable { svm },
         Closed::ArenaFull => KeyError::KekWithoutRoom { svm },
     }

@@ -260,7 +260,7 @@ impl Core {
     /// The keeper of this keystore, which is the cluster's or one of the SVM's own.
     pub(crate) fn keeper(&self, svm: &LiveSvm, keystore: Uuid) -> Result<Arc<dyn Keeper>, Closed> {
         match svm.keystores.load().as_ref() {
-            Keystores::Damaged if self.keystore.id() != Some(keystore) => Err(Closed::Damaged),
+            Keystores::Damaged if self.keystore.id() != Some(keystore) => Err(Closed::KeystoresDamaged),
             keystores => match keystores.get(keystore) {
                 Some(live) => self.own_keeper(svm.id, &live).map_err(|error| {
                     tracing::error!(svm = %svm.id, %keystore, %error, "the keystore has no keeper");

@@ -85,14 +85,12 @@ impl LiveSvm {
         self.keystores.store(Arc::new(Keystores::There(LiveKeystores::after(&self.keystores.load(), list))));
     }
 
-    /// Publishes KEKs in place of `closed`, unless somebody else has published some since.
-    pub(crate) fn publish_opened(&self, closed: &Arc<Keks>, opened: Keks) -> bool {
+    /// Publishes what came of opening the KEKs of a record: where that record is still in force, and its KEKs are not in memory.
+    pub(crate) fn publish_opened(&self, tried: &Keks, opened: Keks) {
         let _changing = self.changing();
-        let is_the_same = Arc::ptr_eq(closed, &self.keks.load());
-        if is_the_same {
+        if self.still_has(tried) && !self.keks.load().is_open() {
             self.keks.store(Arc::new(opened));
         }
-        is_the_same
     }
 
     /// Taken by whoever commits a change of one of these records, until it is published.
@@ -168,6 +166,8 @@ pub(crate) enum Closed {
     NoKek,
     /// The record of the keystore that keeps them is missing.
     NoKeystore,
+    /// The record of the SVM's keystores does not open.
+    KeystoresDamaged,
     /// What the keeper kept is damaged, or is another KEK.
     Damaged,
     /// Their keeper is outside the node, and nobody has asked it since the start.

@@ -12,6 +12,7 @@ use crate::keeper::{Keeper, KeeperError, KekPlace, KeptKek, Trouble};
 use crate::keks::{Reservations, SEALS_OF_A_LOST_COUNT};
 use crate::live::{Closed, Keks, LiveKek, LiveSvm, OpenKeks};
 use crate::live_keystores::Keystores;
+use crate::records::svm_keystores::BarbicanRecord;
 use crate::records::{KeeperRecord, KekEntry, KekList, Read, SealRecord};
 
 /// So many SVMs are asked for at a time.
@@ -58,11 +59,17 @@ impl Core {
     }
 }
 
-/// The service that a keystore of an SVM's own is at.
-fn site(keystores: &Keystores, keystore: Uuid) -> Option<String> {
+/// The services that a keystore of an SVM's own is at, and the way there: what two keystores share when one does not answer because
+/// the other does not.
+pub(crate) fn site(keystores: &Keystores, keystore: Uuid) -> Option<String> {
     let live = keystores.get(keystore)?;
     let KeeperRecord::Barbican(record) = &live.configuration.keeper;
-    Some(record.keystone_url.clone())
+    let BarbicanRecord { key_id, keystone_url, proxy, verify, verify_host, timeout_seconds, ca_certificates, .. } =
+        record;
+    let service: String = key_id.split_inclusive('/').take(3).collect();
+    let proxy =
+        proxy.as_ref().map(|proxy| (&proxy.host, proxy.port, proxy.tls, proxy.user.as_ref().map(|user| &user.name)));
+    Some(format!("{keystone_url} {service} {proxy:?} {verify} {verify_host} {timeout_seconds} {ca_certificates:?}"))
 }
 
 impl Opening {
@@ -134,13 +141,19 @@ pub(crate) struct ToOpen {
 
 /// Opens the KEKs of many SVMs, some at a time, and publishes each as it comes where there was none in memory; then `each` is told
 /// of which SVM, what there was before, and how it came out. A service that does not answer one of them is not asked for the
-/// others: whoever wants these asks again.
-pub(crate) fn open_all(all: Vec<ToOpen>, each: impl Fn(&Arc<LiveSvm>, &Keks, Result<(), Closed>) + Sync) {
+/// others: whoever wants these asks again. It ends early where `go_on` says no; a keeper that is being asked then is waited for.
+pub(crate) fn open_all(
+    all: Vec<ToOpen>,
+    go_on: impl Fn() -> bool + Sync,
+    each: impl Fn(&Arc<LiveSvm>, &Keks, Result<(), Closed>) + Sync,
+) {
     let workers = WORKERS.min(all.len());
     let waiting = Mutex::new(VecDeque::from(all));
     let silent = Mutex::new(BTreeMap::<String, Closed>::new());
     let work = || {
-        while let Some(ToOpen { svm, closed, opening }) = lock(&waiting).pop_front() {
+        // Not in the loop's head, where the lock would be held while the keeper is asked.
+        let next = || if go_on() { lock(&waiting).pop_front() } else { None };
+        while let Some(ToOpen { svm, closed, opening }) = next() {
             let site = opening.site.clone();
             let skipped = site.as_ref().and_then(|site| lock(&silent).get(site).copied());
             let opened = match skipped {

@@ -16,13 +16,14 @@ use uuid::Uuid;
 
 use crate::engine::Core;
 use crate::error::{Advice, Blame, Fault, chain};
-use crate::jobs::Cell;
+use crate::jobs::{Cell, Halt};
 use crate::keks::with_list;
 use crate::key_error::KeyError;
 use crate::live::{Keks, LiveSvm, OpenKeks};
 use crate::live_keystores::Keystores;
-use crate::records::{Body, JobRecord, KekList, Kept, Phase, Read, RecordError, Stop, SvmKeystores, Task};
+use crate::records::{Body, JobRecord, KekList, Kept, Operation, Phase, Read, RecordError, Stop, SvmKeystores, Task};
 use crate::rekey;
+use crate::svm_keystore_error::SvmKeystoreError;
 
 #[cfg(feature = "barbican")]
 pub(crate) use start::move_task;
@@ -114,6 +115,11 @@ fn steps(work: &mut Work<'_>) -> Result<(), Halted> {
     if let Some(svm) = &svm {
         drop(svm.changing());
     }
+    if let Some(svm) = &svm
+        && !is_held(svm, &work.record.body)
+    {
+        return Err(SvmKeystoreError::NotHeld { svm: svm.id, job: work.record.body.job }.into());
+    }
     match (&work.record.body.task, svm) {
         (Task::RekeyInternal { .. }, Some(svm)) => rekey::run(work, svm),
         (&Task::Enable { keystore, .. }, Some(svm)) => enable::run(work, &svm, keystore),
@@ -121,6 +127,21 @@ fn steps(work: &mut Work<'_>) -> Result<(), Halted> {
         (&Task::Disable { keystore, .. }, Some(svm)) => disable::run(work, &svm, keystore),
         (&Task::Restore { svm }, None) => restore::run(work, svm.map(Into::into)),
         (Task::Restore { .. }, Some(_)) | (_, None) => Ok(()),
+    }
+}
+
+/// Whether the records of the SVM say that the job has it to itself. Where they were put back from a copy, it must not go on.
+fn is_held(svm: &LiveSvm, record: &JobRecord) -> bool {
+    match record.task {
+        Task::RekeyInternal { .. } => {
+            let operation = svm.keks.load().list().and_then(|list| list.body.operation);
+            operation == Some(Operation::Rekey { job: record.job })
+        }
+        Task::Enable { .. } | Task::Move { .. } | Task::Disable { .. } => match svm.keystores.load().as_ref() {
+            Keystores::There(there) => there.list.body.job == Some(record.job),
+            Keystores::None | Keystores::Damaged => false,
+        },
+        Task::Restore { .. } => true,
     }
 }
 
@@ -226,11 +247,20 @@ impl Core {
     /// The SVM's KEKs in memory; fetched, where they are not. `None` where there are none.
     fn keks_in_memory(&self, svm: &Arc<LiveSvm>) -> Result<Option<OpenKeks>, KeyError> {
         let closed = self.to_open([svm.clone()], |keks| !keks.is_open())?;
-        crate::opening::open_all(closed, |_, _, _| ());
+        crate::opening::open_all(closed, || true, |_, _, _| ());
         match svm.keks.load().as_ref() {
             Keks::None => Ok(None),
             keks => crate::keys::open_keks(keks, svm.id).cloned().map(Some),
         }
+    }
+}
+
+/// Stops where the job is cancelled or the engine is closed.
+fn check_halt(cell: &Cell) -> Result<(), Halted> {
+    match cell.halt() {
+        Some(Halt::Close) => Err(Halted::Close),
+        Some(Halt::Cancel) => Err(Halted::Cancel),
+        None => Ok(()),
     }
 }
 

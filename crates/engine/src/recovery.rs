@@ -76,10 +76,10 @@ impl Recovery {
             tracing::error!(%error, "no thread could be started to fetch KEKs; restore them");
             return recovery;
         }
-        let until = Instant::now() + wait;
+        let began = Instant::now();
         let mut state = shared.state();
         while !state.first_round_done {
-            let left = until.saturating_duration_since(Instant::now());
+            let left = wait.saturating_sub(began.elapsed());
             if left.is_zero() {
                 tracing::warn!("keepers have not answered yet; KEKs come into memory when they do");
                 break;
@@ -113,7 +113,8 @@ impl Recover {
         let mut wait = FIRST_WAIT;
         while let Some(to_open) = self.with_engine(|core, _| to_open(core)) {
             // Nothing of the engine is held while keepers are asked.
-            open_all(to_open, |svm, _, outcome| match outcome {
+            let go_on = || !self.shared.state().stopped;
+            open_all(to_open, go_on, |svm, _, outcome| match outcome {
                 Ok(()) => tracing::info!(svm = %svm.id, "the SVM's KEKs are in memory"),
                 Err(why) => tracing::warn!(svm = %svm.id, ?why, "the SVM's KEKs are still not in memory"),
             });

@@ -182,6 +182,10 @@ impl Core {
         trouble: Option<&KeeperTrouble>,
     ) -> Option<KeystoreState> {
         let is_enabled = list.enabled == Some(keystore);
+        // Whatever runs: no key of the SVM opens.
+        if is_enabled && matches!(keks, Keks::Damaged | Keks::Closed { .. }) {
+            return Some(KeystoreState::Blocked);
+        }
         let task = list.job.and_then(|job| self.running(job).ok().flatten()).map(|record| record.body.task);
         if let Some(task) = task
             && (is_enabled || is_about(&task, keystore))
@@ -198,10 +202,8 @@ impl Core {
         let is_refused = trouble.is_some_and(|trouble| trouble.what.is_refusal());
         Some(match keks {
             _ if is_refused => KeystoreState::Blocked,
-            Keks::Damaged => KeystoreState::Blocked,
-            Keks::Closed { .. } if is_kept_here => KeystoreState::Blocked,
-            Keks::Closed { .. } | Keks::Open(_) if !is_kept_here => KeystoreState::Mixed,
-            Keks::None | Keks::Closed { .. } | Keks::Open(_) => KeystoreState::Active,
+            Keks::Open(_) if !is_kept_here => KeystoreState::Mixed,
+            Keks::Damaged | Keks::None | Keks::Closed { .. } | Keks::Open(_) => KeystoreState::Active,
         })
     }
 

@@ -135,6 +135,16 @@ pub enum SvmKeystoreError {
         /// The SVM.
         svm: SvmId,
     },
+    /// The records of the SVM do not say that the job has it to itself: one of them was put back from a copy.
+    #[error(
+        "the records of SVM {svm} do not name job {job}: one of them is from another time; nothing was changed, ask for the operation again"
+    )]
+    NotHeld {
+        /// The SVM.
+        svm: SvmId,
+        /// The job.
+        job: Uuid,
+    },
     /// The SVM is being deleted.
     #[error("SVM {svm} is being deleted")]
     SvmBeingDeleted {
@@ -191,7 +201,7 @@ impl Blame for SvmKeystoreError {
             | Self::KeepsKeys { .. }
             | Self::SvmBeingDeleted { .. } => (Fault::Caller, Advice::Correct),
             Self::Busy { .. } | Self::Rekeying { .. } => (Fault::Caller, Advice::Retry),
-            Self::Keeps { .. } | Self::Damaged { .. } => (Fault::Data, Advice::Repair),
+            Self::Keeps { .. } | Self::Damaged { .. } | Self::NotHeld { .. } => (Fault::Data, Advice::Repair),
             Self::Settings(error) => error.blame(),
             Self::Keeper(error) => error.blame(),
             Self::Onboard(error) => error.blame(),

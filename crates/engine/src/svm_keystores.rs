@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::engine::{Core, Engine};
 use crate::keystore_name::KeystoreName;
 use crate::keystores::OnboardInfo;
-use crate::live::{Keks, LiveSvm};
+use crate::live::LiveSvm;
 use crate::live_keystores::Keystores;
 use crate::records::svm_keystores::ProxyRecord;
 use crate::records::{Configuration, KeeperRecord, RecordError, SvmKeystores};
@@ -113,7 +113,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`SvmKeystoreError::Enabled`]: disable it, or switch to another first; [`SvmKeystoreError::Keeps`] where it keeps KEKs all the
-    /// same; [`SvmKeystoreError::Busy`]; others as they say.
+    /// same, and [`SvmKeystoreError::Key`] where the record that says so is damaged or lost; [`SvmKeystoreError::Busy`]; others as they say.
     pub fn delete_keystore(&self, keystore: Uuid) -> Result<(), SvmKeystoreError> {
         let core = &self.core;
         let live = core.svm_of_keystore(keystore)?;
@@ -129,8 +129,9 @@ impl Engine {
             if list.enabled == Some(keystore) {
                 return Err(SvmKeystoreError::Enabled { keystore });
             }
-            // What does not open may name it.
-            if matches!(keks.as_ref(), Keks::Damaged) || keks.is_kept_by(keystore) {
+            // What does not open, or is lost, may name it.
+            core.refuse_lost_keks(&live, &keks)?;
+            if keks.is_kept_by(keystore) {
                 return Err(SvmKeystoreError::Keeps { keystore });
             }
             let left = list.keystores.iter().filter(|one| one.keystore != keystore).cloned().collect();
@@ -141,7 +142,7 @@ impl Engine {
                     tracing::info!(svm = %live.id, %keystore, "keystore deleted");
                     return Ok(());
                 }
-                Err(RecordError::Store(StoreError::Conflict { .. })) => {}
+                Err(RecordError::Store(StoreError::Conflict { .. })) if live.has_changed(&keks, &keystores) => {}
                 Err(error) => return Err(error.into()),
             }
         }

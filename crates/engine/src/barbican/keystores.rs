@@ -1,7 +1,9 @@
 //! Keystores at a Barbican: made, changed, and put under another secret.
 
+use std::sync::Arc;
+
 use claviger_barbican::SecretUrl;
-use claviger_store::{Batch, Expect, StoreError, Table};
+use claviger_store::{Batch, Expect, MAX_RECORD_BYTES, StoreError, Table};
 use claviger_wrap::{KekId, SvmId, SystemRandom, random_uuid};
 use uuid::Uuid;
 
@@ -17,7 +19,9 @@ use crate::opening::open_all;
 use crate::operations::move_task;
 use crate::own_keeper::NoKeeper;
 use crate::records::svm_keystores::BarbicanRecord;
-use crate::records::{Configuration, KeeperRecord, Purpose, Read, RecordError, SvmKeystores, SvmRecord};
+use crate::records::{
+    Body, Configuration, KeeperRecord, Purpose, Read, RecordError, RecordName, SvmKeystores, SvmRecord,
+};
 use crate::svm_keystore_error::SvmKeystoreError;
 use crate::svm_keystores::KeystoreInfo;
 
@@ -62,7 +66,7 @@ impl Engine {
         let live = core.svm_of_keystore(keystore)?;
         let svm = live.id;
         loop {
-            let keystores = live.keystores.load_full();
+            let (keks, keystores) = (live.keks.load_full(), live.keystores.load_full());
             let Keystores::There(there) = keystores.as_ref() else {
                 return Err(SvmKeystoreError::Unknown { keystore });
             };
@@ -77,18 +81,20 @@ impl Engine {
             let KeeperRecord::Barbican(record) = &old.keeper;
             let record = record.updated(update, &seal).map_err(NoKeeper::from)?;
             let new = Configuration { keeper: KeeperRecord::Barbican(record), ..old.clone() };
+            let changed = list.with(new.clone());
+            refuse_too_large(&changed)?;
             core.try_configuration(&live, &new)?;
-            let (batch, changed) = core.put_keystores(Batch::new(), &there.list, list.with(new.clone()))?;
+            let (batch, changed) = core.put_keystores(Batch::new(), &there.list, changed)?;
             match core.commit_keystores(&live, batch, changed) {
                 Ok(()) => {
                     tracing::info!(%svm, %keystore, "keystore updated");
                     // What the old settings did not give comes into memory now.
                     let closed = core.to_open([live.clone()], |keks| !keks.is_open())?;
-                    open_all(closed, |_, _, _| ());
+                    open_all(closed, || true, |_, _, _| ());
                     return Ok(KeystoreInfo::own(svm, &new, list.enabled));
                 }
                 // Another keystore of the SVM was made or changed meanwhile.
-                Err(RecordError::Store(StoreError::Conflict { .. })) => {}
+                Err(RecordError::Store(StoreError::Conflict { .. })) if live.has_changed(&keks, &keystores) => {}
                 Err(error) => return Err(error.into()),
             }
         }
@@ -126,7 +132,7 @@ impl Core {
     /// Makes a new configuration durable and publishes it.
     fn add_configuration(&self, live: &LiveSvm, configuration: &Configuration) -> Result<(), SvmKeystoreError> {
         loop {
-            let record = live.record.load_full();
+            let (keks, record) = (live.keks.load_full(), live.record.load_full());
             let Ok(svm) = record.as_ref() else { return Err(SvmKeystoreError::Damaged { svm: live.id }) };
             let keystores = live.keystores.load_full();
             let (mut list, expect) = match keystores.as_ref() {
@@ -141,6 +147,7 @@ impl Core {
                 return Err(SvmKeystoreError::TooMany);
             }
             list.keystores.push(configuration.clone());
+            refuse_too_large(&list)?;
             let raw = self.records.seal(&list)?;
             let key = SvmKeystores::key_of(live.id);
             let batch = Batch::new()
@@ -149,12 +156,14 @@ impl Core {
                 .put(Table::Keystores, key, raw.clone());
             match self.commit_keystores(live, batch, Read { body: list, raw }) {
                 Ok(()) => return Ok(()),
-                Err(RecordError::Store(StoreError::Conflict { table: Table::Keystores, .. })) => {}
+                Err(RecordError::Store(StoreError::Conflict { table: Table::Keystores, .. }))
+                    if live.has_changed(&keks, &keystores) => {}
                 // Renamed or deleted meanwhile.
-                Err(RecordError::Store(StoreError::Conflict { table: Table::Svms, .. })) => {
+                Err(RecordError::Store(StoreError::Conflict { table: Table::Svms, .. }))
+                    if !Arc::ptr_eq(&record, &live.record.load()) || self.live.svm(live.id).is_none() =>
+                {
                     self.live.svm(live.id).ok_or(SvmKeystoreError::UnknownSvm { svm: live.id })?;
                 }
-                Err(RecordError::Store(StoreError::RecordTooLarge { .. })) => return Err(SvmKeystoreError::TooMany),
                 Err(error) => return Err(error.into()),
             }
         }
@@ -176,5 +185,17 @@ impl Core {
             }
         }
         Ok(())
+    }
+}
+
+/// Room that a record of keystores must leave, so that an operation can still be written into it.
+const SLACK_BYTES: usize = 512;
+
+fn refuse_too_large(list: &SvmKeystores) -> Result<(), SvmKeystoreError> {
+    let json = serde_json::to_vec(list)
+        .map_err(|source| RecordError::Body { name: RecordName::of::<SvmKeystores>(&list.key()), source })?;
+    match json.len() + SLACK_BYTES <= MAX_RECORD_BYTES {
+        true => Ok(()),
+        false => Err(SvmKeystoreError::TooMany),
     }
 }

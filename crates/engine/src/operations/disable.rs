@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use claviger_store::{Batch, Table};
+use claviger_store::{Batch, Expect, Table};
 use uuid::Uuid;
 
-use super::{Halted, Work, discard, is_conflict};
+use super::{Halted, Work, check_halt, discard, is_conflict};
 use crate::jobs::Halt;
 use crate::live::{Keks, LiveSvm};
 use crate::live_keystores::Keystores;
@@ -29,16 +29,18 @@ pub(super) fn run(work: &mut Work<'_>, svm: &Arc<LiveSvm>, keystore: Uuid) -> Re
 /// A key that is being created while this looks for keys must be found or must fail. So it is announced in the `keks` record first,
 /// which every creation expects unchanged; only then are keys looked for. One commit drops the KEKs and disables the keystore.
 fn drop_keks(work: &mut Work<'_>, svm: &Arc<LiveSvm>, keystore: Uuid) -> Result<(), Halted> {
-    let Work { core, record, .. } = work;
+    let Work { core, cell, record } = work;
     let announcement = Some(Operation::Disable { job: record.body.job });
     loop {
         let keks = svm.keks.load_full();
+        let keystores = svm.keystores.load_full();
+        core.refuse_lost_keks(svm, &keks)?;
         let kept_here = keks.list().filter(|list| list.body.is_kept_by(keystore));
         let announced = match kept_here {
             Some(list) if list.body.operation == announcement => Some(list.clone()),
             Some(list) => match core.set_operation(svm, list, announcement) {
                 Ok(announced) => Some(announced),
-                Err(error) if is_conflict(&error) => continue,
+                Err(error) if is_conflict(&error) && svm.has_changed(&keks, &keystores) => continue,
                 Err(error) => return Err(error.into()),
             },
             None => None,
@@ -48,7 +50,6 @@ fn drop_keks(work: &mut Work<'_>, svm: &Arc<LiveSvm>, keystore: Uuid) -> Result<
             return Err(SvmKeystoreError::KeepsKeys { keystore }.into());
         }
 
-        let keystores = svm.keystores.load_full();
         let Keystores::There(there) = keystores.as_ref() else {
             return Err(SvmKeystoreError::Unknown { keystore }.into());
         };
@@ -59,8 +60,12 @@ fn drop_keks(work: &mut Work<'_>, svm: &Arc<LiveSvm>, keystore: Uuid) -> Result<
         let (batch, disabled) = core.put_keystores(batch, &there.list, disabled)?;
         let batch = match &announced {
             Some(list) => without_keks(batch, svm, list),
-            // A first KEK that is made now expects the record of the keystores unchanged.
-            None => batch,
+            // No KEK has come to this keystore meanwhile: the first one of an SVM expects the record of the keystores unchanged, and
+            // does not change it.
+            None => {
+                let unchanged = keks.list().map_or(Expect::Absent, Read::unchanged);
+                batch.require(Table::Keks, KekList::key_of(svm.id), unchanged)
+            }
         };
         let publish = || {
             if announced.is_some() {
@@ -74,9 +79,10 @@ fn drop_keks(work: &mut Work<'_>, svm: &Arc<LiveSvm>, keystore: Uuid) -> Result<
                 tracing::info!(svm = %svm.id, %keystore, "keystore disabled");
                 return Ok(());
             }
-            Err(error) if is_conflict(&error) => {}
+            Err(error) if is_conflict(&error) && svm.has_changed(&keks, &keystores) => {}
             Err(error) => return Err(error.into()),
         }
+        check_halt(cell)?;
     }
 }
 

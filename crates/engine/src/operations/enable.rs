@@ -5,8 +5,7 @@ use std::sync::Arc;
 use claviger_store::Batch;
 use uuid::Uuid;
 
-use super::{Halted, Work, is_conflict};
-use crate::jobs::Halt;
+use super::{Halted, Work, check_halt, is_conflict};
 use crate::keys::closed;
 use crate::live::LiveSvm;
 use crate::live_keystores::Keystores;
@@ -17,14 +16,11 @@ use crate::svm_keystore_error::SvmKeystoreError;
 pub(super) fn run(work: &mut Work<'_>, svm: &Arc<LiveSvm>, keystore: Uuid) -> Result<(), Halted> {
     let Work { core, cell, record } = work;
     loop {
-        match cell.halt() {
-            Some(Halt::Close) => return Err(Halted::Close),
-            Some(Halt::Cancel) => return Err(Halted::Cancel),
-            None => {}
-        }
+        check_halt(cell)?;
+        let keks = svm.keks.load_full();
+        let keystores = svm.keystores.load_full();
         core.keeper(svm, keystore).map_err(|why| closed(svm.id, why))?.probe(&mut |_| ())?;
 
-        let keystores = svm.keystores.load_full();
         let Keystores::There(there) = keystores.as_ref() else {
             return Err(SvmKeystoreError::Unknown { keystore }.into());
         };
@@ -39,7 +35,7 @@ pub(super) fn run(work: &mut Work<'_>, svm: &Arc<LiveSvm>, keystore: Uuid) -> Re
                 tracing::info!(svm = %svm.id, %keystore, "keystore enabled");
                 return Ok(());
             }
-            Err(error) if is_conflict(&error) => {}
+            Err(error) if is_conflict(&error) && svm.has_changed(&keks, &keystores) => {}
             Err(error) => return Err(error.into()),
         }
     }

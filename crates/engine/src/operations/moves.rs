@@ -8,7 +8,7 @@ use std::sync::Arc;
 use claviger_store::{Batch, Expect, Table};
 use uuid::Uuid;
 
-use super::{Halted, Work, discard, is_conflict};
+use super::{Halted, Work, check_halt, discard, is_conflict};
 use crate::engine::Core;
 use crate::jobs::{Halt, Progress};
 use crate::keeper::{Keeper, KeptKek};
@@ -45,7 +45,9 @@ fn rekeep(
 ) -> Result<(), Halted> {
     let Work { core, cell, record } = work;
     loop {
+        check_halt(cell)?;
         let open = core.keks_in_memory(svm)?;
+        let keks = svm.keks.load_full();
         let keystores = svm.keystores.load_full();
         let Keystores::There(there) = keystores.as_ref() else {
             return Err(SvmKeystoreError::Unknown { keystore: to }.into());
@@ -97,7 +99,7 @@ fn rekeep(
                     rekept.discard_new();
                 }
                 // The first key was made, or another keystore was made or changed, in between.
-                if !is_conflict(&error) {
+                if !(is_conflict(&error) && svm.has_changed(&keks, &keystores)) {
                     return Err(error.into());
                 }
             }

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use claviger_wrap::SvmId;
 
-use super::{Halted, Work, end};
-use crate::jobs::{Halt, Progress};
+use super::{Halted, Work, check_halt, end};
+use crate::jobs::Progress;
 use crate::keys::closed;
 use crate::live::{Closed, Keks, LiveSvm};
 use crate::opening::open_all;
@@ -22,17 +22,19 @@ pub(super) fn run(work: &mut Work<'_>, svm: Option<SvmId>) -> Result<(), Halted>
         let to_open = core.to_open(svms, is_wanted)?;
         let total = lock(&asked).answered + to_open.len() as u64;
         record.body.total = Some(total);
-        open_all(to_open, |svm, tried, outcome| {
+        let go_on = || cell.halt().is_none();
+        open_all(to_open, go_on, |svm, tried, outcome| {
             let mut asked = lock(&asked);
             match outcome {
                 // Another operation has replaced these, and their keeper may have forgotten them: others are asked for instead.
-                Err(_) if !svm.still_has(tried) => return asked.replaced.push(svm.clone()),
+                _ if !svm.still_has(tried) => return asked.replaced.push(svm.clone()),
                 Err(why) => drop(asked.failed.insert(svm.id, why)),
                 Ok(()) => {}
             }
             asked.answered += 1;
             cell.progress(Progress { done: asked.answered, total: Some(total) });
         });
+        check_halt(cell)?;
         svms = std::mem::take(&mut lock(&asked).replaced);
     }
     let Asked { answered, failed, .. } = asked.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -42,9 +44,6 @@ pub(super) fn run(work: &mut Work<'_>, svm: Option<SvmId>) -> Result<(), Halted>
         let others = failed.len() - 1;
         let message = if others > 0 { format!("{message}; and of {others} other SVMs") } else { message };
         return Err(Halted::Failed { message, fault, advice });
-    }
-    if cell.halt() == Some(Halt::Close) {
-        return Err(Halted::Close);
     }
     *record = end(core, record, Stop::Succeeded)?;
     Ok(())

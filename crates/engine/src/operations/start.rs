@@ -97,6 +97,7 @@ impl Engine {
             if there.enabled != Some(keystore) {
                 return Err(SvmKeystoreError::NotEnabled { keystore });
             }
+            self.core.refuse_lost_keks(&svm, &svm.keks.load())?;
             let keeps = list.is_some_and(|list| list.is_kept_by(keystore));
             if keeps && !self.core.scan_keys(svm.id.as_bytes(), None, 1)?.is_empty() {
                 return Err(SvmKeystoreError::KeepsKeys { keystore });
@@ -160,7 +161,7 @@ impl Engine {
                     return Ok(self.jobs.run(&self.core, record)?);
                 }
                 // Another operation has begun, or the first key was made.
-                Err(SvmKeystoreError::Records(error)) if is_conflict(&error) => {}
+                Err(SvmKeystoreError::Records(error)) if is_conflict(&error) && svm.has_changed(&keks, &keystores) => {}
                 Err(error) => return Err(error),
             }
         }

@@ -191,7 +191,9 @@ impl Keys<'_> {
             Some(Keks::Closed { why: Closed::Keeper(_) | Closed::NotFetched, .. }) => {
                 (keystore(), Unavailable::KeeperUnreachable)
             }
-            Some(Keks::Closed { why: Closed::NoKeeper, .. }) => (keystore(), Unavailable::Damaged),
+            Some(Keks::Closed { why: Closed::NoKeeper | Closed::KeystoresDamaged, .. }) => {
+                (keystore(), Unavailable::Damaged)
+            }
             _ => (name, Unavailable::NoRoom),
         }
     }

@@ -5,7 +5,7 @@
 //! (each is sealed with a new nonce).
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use claviger_store::{StoreError, Table};
 use claviger_wrap::{KekId, SvmId};
@@ -17,6 +17,7 @@ use crate::engine::Core;
 use crate::error::chain;
 use crate::keeper::{KeeperError, KekPlace, KeptKek, Trouble};
 use crate::key_error::KeyError;
+use crate::opening;
 use crate::records::{
     Body, JobRecord, KekEntry, KekList, KeystoreRecord, NameRecord, Operation, Phase, Read, RecordName, RekeyStep,
     SealRecord, Subject, SvmKeystores, SvmRecord, Task,
@@ -29,9 +30,10 @@ pub(super) fn check_all(
     findings: &mut Findings,
 ) -> Result<BTreeMap<SvmId, Unchecked>, KeyError> {
     let mut unchecked = BTreeMap::new();
+    let silent = RefCell::default();
     for &svm in &census.svms {
         let check = stable(core, |view| {
-            let mut check = Check { core, census, view, svm, found: Vec::new(), unchecked: None };
+            let mut check = Check { core, census, view, silent: &silent, svm, found: Vec::new(), unchecked: None };
             check.all()?;
             Ok((check.found, check.unchecked))
         })?;
@@ -118,6 +120,8 @@ struct Check<'a> {
     core: &'a Core,
     census: &'a Census,
     view: &'a View<'a>,
+    /// The services that did not answer.
+    silent: &'a RefCell<BTreeSet<String>>,
     svm: SvmId,
     found: Found,
     unchecked: Option<Unchecked>,
@@ -240,17 +244,36 @@ impl Check<'_> {
                 Seen::There(_) | Seen::Unreadable => {}
             }
         }
+        if let Some(Operation::Disable { job }) = held {
+            let keystores = self.view.read::<SvmKeystores>(&SvmKeystores::key_of(self.svm))?;
+            let is_theirs = match keystores {
+                Seen::There(list) => list.body.job == Some(job),
+                Seen::Unreadable => true,
+                Seen::Absent => false,
+            };
+            if !is_theirs {
+                let detail = format!(
+                    "no key can be made: keystores are being disabled by job {job}, which does not have them; disable one again"
+                );
+                self.found::<KekList>(&KekList::key_of(self.svm), Problem::Inconsistent, detail);
+            }
+        }
         for &job in self.census.jobs.get(&self.svm).into_iter().flatten() {
             let Seen::There(job) = self.view.read::<JobRecord>(job.as_bytes())? else { continue };
             if !job.body.is_running() {
                 continue;
             }
             let Task::RekeyInternal { step, .. } = &job.body.task else {
-                // What else there is needs no list of KEKs.
-                if !exists {
-                    let detail = format!("SVM {} does not exist; cancel the job", self.svm);
-                    self.found::<JobRecord>(&job.body.key(), Problem::CannotResume, detail);
-                }
+                // What else there is has the SVM's keystores to itself.
+                let detail = match self.view.read::<SvmKeystores>(&SvmKeystores::key_of(self.svm))? {
+                    _ if !exists => format!("SVM {} does not exist; cancel the job", self.svm),
+                    Seen::There(list) if list.body.job == Some(job.body.job) => continue,
+                    Seen::Unreadable => continue,
+                    Seen::There(_) | Seen::Absent => {
+                        "the keystores of its SVM are not held by it; cancel the job, and ask for it again".to_owned()
+                    }
+                };
+                self.found::<JobRecord>(&job.body.key(), Problem::CannotResume, detail);
                 continue;
             };
             let detail = match list {
@@ -280,11 +303,17 @@ impl Check<'_> {
             for kept in &entry.kept {
                 let keystore = self.keystore(kept.keystore)?;
                 let live = self.core.live.svm(self.svm);
+                let site = live.as_ref().and_then(|live| opening::site(&live.keystores.load(), kept.keystore));
                 let Some(Ok(keeper)) = live.map(|live| self.core.keeper(&live, kept.keystore)) else {
                     let why = self.why(&keystore, kept.keystore);
                     self.unavailable(keystore, why);
                     continue;
                 };
+                // One that does not answer is asked once.
+                if site.as_ref().is_some_and(|site| self.silent.borrow().contains(site)) {
+                    self.unavailable(keystore, Unavailable::KeeperUnreachable);
+                    continue;
+                }
                 let place = KekPlace { svm: self.svm, version: entry.kek_version };
                 match keeper.fetch(&KeptKek { bytes: kept.bytes.clone() }, place) {
                     Err(KeeperError::Arena(full)) => return Err(full.into()),
@@ -296,7 +325,10 @@ impl Check<'_> {
                         Some(trouble) if trouble.is_refusal() => {
                             self.unavailable(keystore, Unavailable::KeeperRefused);
                         }
-                        Some(_) => self.unavailable(keystore, Unavailable::KeeperUnreachable),
+                        Some(_) => {
+                            self.silent.borrow_mut().extend(site);
+                            self.unavailable(keystore, Unavailable::KeeperUnreachable);
+                        }
                     },
                     Ok(key) if KekId::of(&key, entry.kek_version) != entry.kek_id => {
                         self.not_kept(entry, Problem::OtherKek, "is another KEK than the one it names");
