@@ -4,6 +4,7 @@
 mod backup;
 mod damage;
 mod help;
+mod keystores;
 mod kill;
 mod locking;
 mod passphrases;
