@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod backup;
+mod barbican;
 mod damage;
 mod help;
 mod keystores;
