@@ -1,17 +1,25 @@
 //! The arguments, and the help that explains them.
 
 mod key;
+mod keystore;
+mod proxy;
+mod quiet;
 
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand};
-use claviger::{StoreKind, SvmName};
+use claviger::{SecretUrl, StoreKind, SvmName};
 use uuid::Uuid;
 
+use self::quiet::quiet;
 use crate::exit::EXIT_CODES;
 
-pub(crate) use self::key::{AlgorithmArg, KeyCommand, New, NewKeys, RotateCommand};
+pub(crate) use self::key::{AlgorithmArg, KeyCommand, New, NewKeys, RotateCommand, SvmArg};
+pub(crate) use self::keystore::{
+    BarbicanArgs, BarbicanChanges, CredentialSource, KeystoreArg, KeystoreCommand, KeystoreCreateCommand, ProxyPassword,
+};
+pub(crate) use self::proxy::ProxyArg;
 
 /// Keeps the keys of a storage node: one per volume, aggregate and drive, wrapped under one KEK per SVM.
 ///
@@ -87,7 +95,9 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Svm(SvmCommand),
 
-    /// The cluster's keystore, which keeps the SVMs' KEKs: create, show, change its passphrase, check it
+    /// Keystores, which keep the SVMs' KEKs: the cluster's, under a passphrase; and those of SVMs, at a Barbican
+    ///
+    /// Name a keystore of an SVM by its UUID, or as SVM/NAME; the cluster's goes by the word `cluster` too.
     #[command(subcommand)]
     Keystore(KeystoreCommand),
 
@@ -97,13 +107,36 @@ pub(crate) enum Command {
 
     /// Give an SVM a new KEK and re-wrap all its keys; every SVM where none is named
     ///
-    /// A rekey that was interrupted goes on where it was. Of every SVM, those without keys are passed over.
-    #[command(after_help = "Example:\n  claviger rekey --svm vs0 --dir /var/lib/claviger")]
+    /// A rekey that was interrupted goes on where it was. Of every SVM, those without keys are passed over. With --external, it
+    /// is the key above the KEK that changes: the SVM's enabled keystore keeps the KEK under another top-level key, and no key
+    /// is re-wrapped.
+    #[command(
+        after_help = "Example:\n  claviger rekey --svm vs0 --dir /var/lib/claviger\n  claviger rekey --svm vs0 --external https://barbican.example.com:9311/v1/secrets/5d1c8a52-5d3c-4f0c-8f66-0cf5bb3c2f9a --dir /var/lib/claviger"
+    )]
     Rekey {
         /// The SVM: its name or UUID
         #[arg(long, value_name = "S")]
         svm: Option<String>,
+        /// The new top-level key: the URL of another secret of the Barbican
+        #[arg(long, value_name = "URL", requires = "svm", value_parser = quiet::<SecretUrl>().map(Box::new))]
+        external: Option<Box<SecretUrl>>,
     },
+
+    /// Move an SVM's KEK between the cluster's keystore and the SVM's enabled one; no key is re-wrapped
+    ///
+    /// The enabled keystore stays the enabled one. To use another keystore from then on, switch to it.
+    #[command(after_help = "Example:\n  claviger migrate --svm vs0 --to vs0/barbican --dir /var/lib/claviger")]
+    Migrate {
+        #[command(flatten)]
+        svm: SvmArg,
+        /// The keystore that will keep the KEK: a UUID, SVM/NAME, or `cluster`
+        #[arg(long, value_name = "KEYSTORE")]
+        to: KeystoreArg,
+    },
+
+    /// KEKs: show how they are kept, fetch them from their keepers
+    #[command(subcommand)]
+    Kek(KekCommand),
 
     /// Open every record and every key, and name each that is damaged; writes nothing
     ///
@@ -123,7 +156,9 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Job(JobCommand),
 
-    /// Show the hierarchy as a tree: keystore, SVMs, KEKs, numbers of keys, jobs
+    /// Show the hierarchy as a tree: keystores, SVMs, KEKs, numbers of keys, jobs
+    ///
+    /// Asks the keepers of KEKs, as a start does, and waits for them 15 s at most.
     #[command(after_help = "Example:\n  claviger show --dir /var/lib/claviger")]
     Show,
 
@@ -145,6 +180,14 @@ pub(crate) enum SvmCommand {
         /// Its name
         name: SvmName,
     },
+    /// Show an SVM as a tree: its enabled keystore, its KEK, its numbers of keys
+    ///
+    /// Asks the keepers of KEKs, as a start does, and waits for them 15 s at most.
+    #[command(after_help = "Example:\n  claviger svm show vs0 --dir /var/lib/claviger")]
+    Show {
+        /// The SVM: its name or UUID
+        svm: String,
+    },
     /// List all SVMs
     #[command(after_help = "Example:\n  claviger svm list --dir /var/lib/claviger")]
     List,
@@ -165,43 +208,35 @@ pub(crate) enum SvmCommand {
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum KeystoreCommand {
-    /// Make the cluster's keystore
-    #[command(subcommand)]
-    Create(KeystoreCreateCommand),
-    /// Show the keystore
-    #[command(after_help = "Example:\n  claviger keystore show --dir /var/lib/claviger")]
-    Show,
-    /// Put the keystore under another passphrase
+pub(crate) enum KekCommand {
+    /// Show an SVM's KEKs as their keepers keep them: what it takes to have them without claviger
     ///
-    /// Backups made before open with the passphrase of their time.
-    #[command(
-        after_help = "Example:\n  claviger keystore passphrase --passphrase-file old --new-passphrase-file new --dir /var/lib/claviger"
-    )]
-    Passphrase {
-        /// Read the new passphrase from this file; one end of line at its end is taken off
-        #[arg(long, value_name = "FILE", conflicts_with = "new_passphrase_fd")]
-        new_passphrase_file: Option<PathBuf>,
-        /// Read the new passphrase from this open file descriptor
-        #[arg(long, value_name = "N")]
-        new_passphrase_fd: Option<u32>,
+    /// Nothing of it is secret: who has the top-level key too has the KEK. Keep it where the backups are.
+    #[command(after_help = "Example:\n  claviger kek show vs0 --dir /var/lib/claviger")]
+    Show {
+        /// The SVM: its name or UUID
+        svm: String,
     },
-    /// Check that the passphrase opens the keystore
+    /// Fetch KEKs from their keepers, to see that they can be had
     ///
-    /// In Common Criteria mode each command needs the passphrase for itself: this one leaves nothing open behind it.
-    #[command(after_help = "Example:\n  claviger keystore unlock --passphrase-file p --dir /var/lib/claviger")]
-    Unlock,
+    /// Exits with 8 where a keeper does not give one.
+    #[command(after_help = "Example:\n  claviger kek restore --svm vs0 --dir /var/lib/claviger")]
+    Restore {
+        #[command(flatten)]
+        of: KeksOf,
+    },
 }
 
-#[derive(Debug, Subcommand)]
-pub(crate) enum KeystoreCreateCommand {
-    /// Under a passphrase of 32 to 256 characters of ASCII
-    #[command(after_help = "Example:\n  claviger keystore create onboard --passphrase-file p --dir /var/lib/claviger")]
-    Onboard {
-        /// Common Criteria mode: open with the passphrase only, which has 64 to 256 characters
-        #[arg(long)]
-        common_criteria: bool,
-    },
+/// Whose KEKs are meant.
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct KeksOf {
+    /// Those of this SVM: its name or UUID
+    #[arg(long, value_name = "S")]
+    pub(crate) svm: Option<String>,
+    /// Those of every SVM
+    #[arg(long)]
+    all: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use claviger::store::OpenError as StoreOpenError;
 use claviger::{
     Advice, BackupError, BackupTextError, Blame, CopyError, Fault, JobError, KeyError, KeystoreError, OpenEngineError,
-    RekeyError, SvmError,
+    RekeyError, SvmError, SvmKeystoreError,
 };
 
 /// How a command ends. The numbers are an interface: scripts tell them apart.
@@ -27,6 +27,8 @@ pub(crate) enum Exit {
     Damage = 6,
     /// The node: its disk, its key memory, or another process that has the store open.
     Node = 7,
+    /// The keeper outside the node is not to be reached, or refuses.
+    Keeper = 8,
 }
 
 /// The table for the binary's help.
@@ -39,7 +41,8 @@ Exit codes:
   4  it exists already, or another operation has it to itself
   5  the passphrase is wrong, missing, or comes too soon after a wrong one
   6  something stored is damaged, moved or lost
-  7  the node: its disk, its key memory, or another process that has the store open";
+  7  the node: its disk, its key memory, or another process that has the store open
+  8  the keeper outside the node: it is not to be reached, or refuses";
 
 impl Exit {
     /// The number.
@@ -57,12 +60,13 @@ impl From<Exit> for ExitCode {
 /// Where an error has no code of its own, its two answers decide: what to do, and whose fault it is.
 pub(crate) fn by_blame(error: &dyn Blame) -> Exit {
     match error.blame() {
+        (Fault::Keeper, _) => Exit::Keeper,
         (_, Advice::GiveCredentials) => Exit::Passphrase,
         (Fault::Caller, Advice::Retry) => Exit::Taken,
         (Fault::Caller, _) => Exit::Request,
         (Fault::Data, _) => Exit::Damage,
         (Fault::Node, _) => Exit::Node,
-        // A keeper that answers with another key, our own faults, and what a later engine may add.
+        // Our own faults, and what a later engine may add.
         _ => Exit::Failed,
     }
 }
@@ -110,6 +114,18 @@ pub(crate) fn of_keystore(error: &KeystoreError) -> Exit {
     }
 }
 
+pub(crate) fn of_svm_keystore(error: &SvmKeystoreError) -> Exit {
+    match error {
+        SvmKeystoreError::UnknownSvm { .. }
+        | SvmKeystoreError::Unknown { .. }
+        | SvmKeystoreError::NoneEnabled { .. } => Exit::NotFound,
+        SvmKeystoreError::NameTaken { .. } | SvmKeystoreError::SvmBeingDeleted { .. } => Exit::Taken,
+        SvmKeystoreError::Onboard(error) => of_keystore(error),
+        SvmKeystoreError::Key(error) => of_key(error),
+        error => by_blame(error),
+    }
+}
+
 pub(crate) fn of_rekey(error: &RekeyError) -> Exit {
     match error {
         RekeyError::Key(error) => of_key(error),
@@ -120,6 +136,7 @@ pub(crate) fn of_rekey(error: &RekeyError) -> Exit {
 pub(crate) fn of_job(error: &JobError) -> Exit {
     match error {
         JobError::Unknown { .. } => Exit::NotFound,
+        JobError::Failed { fault: Fault::Keeper, .. } => Exit::Keeper,
         JobError::Cancelled { .. } | JobError::Failed { .. } => Exit::Failed,
         error => by_blame(error),
     }

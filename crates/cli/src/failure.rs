@@ -7,12 +7,13 @@ use std::path::PathBuf;
 
 use claviger::store::OpenError as StoreOpenError;
 use claviger::{
-    ArenaError, BackupError, Blame, CopyError, JobError, KeyError, KeystoreError, OpenEngineError, PassphraseError,
-    RecordError, RekeyError, SvmError,
+    ArenaError, BackupError, Blame, CopyError, Fault, JobError, KeeperError, KeyError, KeystoreError, KeystoreName,
+    OpenEngineError, PassphraseError, PemError, RecordError, RekeyError, SvmError, SvmKeystoreError,
 };
 use serde::Serialize;
 
 use crate::exit::{self, Exit};
+use crate::secret::Secret;
 
 /// Why a command ended before it was done.
 #[derive(Debug, thiserror::Error)]
@@ -23,16 +24,20 @@ pub(crate) enum Failure {
     Log,
     #[error("the keystore is locked, and no passphrase was given")]
     Locked,
-    #[error("no passphrase was given")]
-    NoPassphrase,
+    #[error("no {_0} was given")]
+    NotGiven(Secret),
     #[error("the two passphrases differ")]
     PassphrasesDiffer,
-    #[error("the passphrase has more than 256 bytes")]
-    PassphraseTooLong,
-    #[error("the terminal does not serve to ask for a passphrase")]
-    Terminal(#[source] io::Error),
+    #[error("the {_0} has more than {} bytes", _0.max_len())]
+    TooLong(Secret),
+    #[error("the terminal does not serve to ask for the {secret}")]
+    Terminal { secret: Secret, source: io::Error },
     #[error("there is no keystore whose record opens")]
     NoKeystore,
+    #[error("SVM {svm} has no keystore named \"{name}\"")]
+    UnknownKeystore { svm: String, name: KeystoreName },
+    #[error("{} holds no certificates", path.display())]
+    Certificates { path: PathBuf, source: PemError },
     #[error("{} exists already", path.display())]
     FileExists { path: PathBuf },
     #[error("cannot {action} {}", path.display())]
@@ -57,6 +62,8 @@ pub(crate) enum Failure {
     Key(#[from] KeyError),
     #[error(transparent)]
     Keystore(#[from] KeystoreError),
+    #[error(transparent)]
+    SvmKeystore(#[from] SvmKeystoreError),
     #[error(transparent)]
     Rekey(#[from] RekeyError),
     #[error(transparent)]
@@ -85,11 +92,16 @@ impl Failure {
     /// The exit code.
     pub(crate) fn exit(&self) -> Exit {
         match self {
-            Self::Usage { .. } | Self::Log | Self::PassphrasesDiffer | Self::PassphraseTooLong => Exit::Request,
+            Self::Usage { .. } | Self::Log | Self::PassphrasesDiffer | Self::TooLong(_) => Exit::Request,
+            Self::Certificates { .. } => Exit::Request,
             Self::Passphrase(PassphraseError::Arena(_)) | Self::Memory(_) => Exit::Node,
             Self::Passphrase(_) => Exit::Request,
-            Self::Locked | Self::NoPassphrase | Self::Terminal(_) => Exit::Passphrase,
-            Self::NoKeystore => Exit::NotFound,
+            Self::Locked => Exit::Passphrase,
+            Self::NotGiven(secret) | Self::Terminal { secret, .. } => match secret {
+                Secret::Passphrase => Exit::Passphrase,
+                Secret::Credential | Secret::ProxyPassword => Exit::Request,
+            },
+            Self::NoKeystore | Self::UnknownKeystore { .. } => Exit::NotFound,
             Self::FileExists { .. } => Exit::Taken,
             Self::File { source, .. } if source.kind() == io::ErrorKind::NotFound => Exit::NotFound,
             Self::File { source, .. } if is_of_another_kind(source) => Exit::Request,
@@ -100,6 +112,7 @@ impl Failure {
             Self::Svm(error) => exit::of_svm(error),
             Self::Key(error) => exit::of_key(error),
             Self::Keystore(error) => exit::of_keystore(error),
+            Self::SvmKeystore(error) => exit::of_svm_keystore(error),
             Self::Rekey(error) => exit::of_rekey(error),
             Self::Job(error) => exit::of_job(error),
             Self::Backup(error) => exit::of_backup(error),
@@ -113,14 +126,29 @@ impl Failure {
         match self {
             Self::Usage { .. } => "see `claviger --help`".into(),
             Self::Log => "give a filter such as `claviger=debug`, or unset the variable".into(),
-            Self::Locked | Self::NoPassphrase | Self::Terminal(_) => PASSPHRASE_ADVICE.into(),
-            Self::Key(KeyError::Locked { .. } | KeyError::KeystoreLocked) => PASSPHRASE_ADVICE.into(),
+            Self::Locked => PASSPHRASE_ADVICE.into(),
+            Self::NotGiven(secret) | Self::Terminal { secret, .. } => match secret {
+                Secret::Passphrase => PASSPHRASE_ADVICE.into(),
+                Secret::Credential => "give it with --credential-file or --credential-fd, or on a terminal".into(),
+                Secret::ProxyPassword => {
+                    "give it with --proxy-password-file or --proxy-password-fd, or on a terminal".into()
+                }
+            },
+            Self::Key(KeyError::Locked { .. } | KeyError::KeystoreLocked)
+            | Self::SvmKeystore(SvmKeystoreError::Key(KeyError::Locked { .. } | KeyError::KeystoreLocked)) => {
+                PASSPHRASE_ADVICE.into()
+            }
             Self::PassphrasesDiffer => "type the same passphrase twice".into(),
-            Self::PassphraseTooLong | Self::Passphrase(PassphraseError::Length { .. }) => {
+            Self::TooLong(Secret::Passphrase) | Self::Passphrase(PassphraseError::Length { .. }) => {
                 "choose a passphrase of 32 to 256 characters, 64 to 256 in Common Criteria mode".into()
             }
             Self::Passphrase(PassphraseError::NotAscii) => {
                 "use letters, digits, blanks and punctuation of ASCII".into()
+            }
+            Self::TooLong(Secret::Credential | Secret::ProxyPassword) => "see whether it is the right file".into(),
+            Self::Certificates { .. } => "name a file with certificates of authorities, as PEM".into(),
+            Self::UnknownKeystore { .. } | Self::SvmKeystore(SvmKeystoreError::Unknown { .. }) => {
+                "`claviger keystore list` shows the keystores that there are".into()
             }
             Self::NoKeystore | Self::Keystore(KeystoreError::None) | Self::Key(KeyError::NoKeystore) => {
                 "create one with `claviger keystore create onboard`; if there was one, run `claviger verify`".into()
@@ -152,11 +180,18 @@ impl Failure {
             Self::Svm(error) => by_blame(error),
             Self::Key(error) => by_blame(error),
             Self::Keystore(error) => by_blame(error),
+            Self::SvmKeystore(SvmKeystoreError::Keeper(KeeperError::CredentialRefused { .. })) => {
+                "give the keystore another credential with `claviger keystore update`".into()
+            }
+            Self::SvmKeystore(error) => by_blame(error),
             Self::Rekey(RekeyError::NoKeys { .. }) => "create a key in the SVM first".into(),
             Self::Rekey(error) => by_blame(error),
-            Self::Job(JobError::Cancelled { .. }) => "run `claviger rekey` to go on to the same new KEK".into(),
+            Self::Job(JobError::Cancelled { .. }) => {
+                "give the command again where it is still wanted; a rekey goes on to the same new KEK".into()
+            }
+            Self::Job(JobError::Failed { fault: Fault::Keeper, advice, .. }) => advice.to_string().into(),
             Self::Job(JobError::Failed { .. }) => {
-                "see to the cause, then run `claviger rekey` again: it goes on to the same new KEK".into()
+                "see to the cause, then give the command again; a rekey goes on to the same new KEK".into()
             }
             Self::Job(error) => by_blame(error),
             Self::Backup(error) => by_blame(error),

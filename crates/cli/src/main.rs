@@ -4,6 +4,7 @@
 //! wrong is a [`Failure`], and each has its [`Exit`] code.
 #![forbid(unsafe_code)]
 
+mod age;
 mod args;
 mod commands;
 mod exit;
@@ -11,6 +12,7 @@ mod failure;
 mod output;
 mod passphrase;
 mod prompt;
+mod secret;
 mod session;
 mod tree;
 

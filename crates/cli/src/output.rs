@@ -5,6 +5,7 @@
 
 use std::fmt::{self, Display};
 use std::io::{self, BufWriter, IsTerminal as _, Write};
+use std::time::Duration;
 
 use claviger::SecretBytes;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressState, ProgressStyle};
@@ -107,6 +108,19 @@ impl Output {
         });
         let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr());
         bar.with_style(style).with_message(what).with_finish(ProgressFinish::AndClear)
+    }
+
+    /// Shows that something is waited for, and for how long; only where somebody watches. It is gone when it is dropped.
+    pub(crate) fn waiting(self, what: &'static str) -> ProgressBar {
+        if !self.is_watched() {
+            return ProgressBar::hidden();
+        }
+        let style = ProgressStyle::with_template("{msg:8} {spinner} {elapsed}");
+        let style = style.unwrap_or_else(|_| ProgressStyle::default_spinner());
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        let bar = bar.with_style(style).with_message(what).with_finish(ProgressFinish::AndClear);
+        bar.enable_steady_tick(Duration::from_millis(100));
+        bar
     }
 }
 

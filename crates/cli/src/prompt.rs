@@ -1,4 +1,4 @@
-//! Asking for a passphrase on the terminal, without echo.
+//! Asking for a secret on the terminal, without echo.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};

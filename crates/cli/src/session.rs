@@ -2,13 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
-use claviger::{Arena, ArenaOptions, Engine, JobInfo, JobStatus, KeyMemory, Options, Passphrase, SvmInfo};
+use claviger::{
+    Arena, ArenaOptions, Engine, Fetching, JobInfo, JobStatus, KeyMemory, KeystoreInfo, Options, Passphrase, SvmId,
+    SvmInfo,
+};
 
 use crate::args::Common;
 use crate::commands::job::JobView;
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::passphrase::Source;
+use crate::secret::{Secret, Source};
 
 /// Where the store is in a hierarchy's directory (`docs/formats.md`, store directory).
 pub(crate) const STORE_DIR: &str = "store";
@@ -26,7 +29,7 @@ pub(crate) struct Session {
 impl Session {
     pub(crate) fn new(common: Common, output: Output) -> Result<Self, Failure> {
         let Common { dir, json: _, passphrase_file, passphrase_fd, danger_accept_rollback } = common;
-        let passphrase = Source::new(passphrase_file, passphrase_fd)?;
+        let passphrase = Source::new(Secret::Passphrase, passphrase_file, passphrase_fd)?;
         let arena = Arena::new(&ArenaOptions::default())?;
         Ok(Self { output, arena, passphrase, dir, danger_accept_rollback })
     }
@@ -52,9 +55,18 @@ impl Session {
         }
     }
 
-    /// Opens the hierarchy, and says which jobs wait in it.
+    /// Opens the hierarchy with its KEKs, and says which jobs wait in it. Keepers outside the node are asked.
     pub(crate) fn open(&self) -> Result<Engine, Failure> {
-        let engine = Engine::open(self.dir()?, self.options())?;
+        self.open_fetching(Fetching::default())
+    }
+
+    /// The same without the KEKs that are kept outside the node: nobody there is asked.
+    pub(crate) fn open_offline(&self) -> Result<Engine, Failure> {
+        self.open_fetching(Fetching::OnRequest)
+    }
+
+    fn open_fetching(&self, fetching: Fetching) -> Result<Engine, Failure> {
+        let engine = Engine::open(self.dir()?, Options { fetching, ..self.options() })?;
         self.note_interrupted_jobs(&engine)?;
         Ok(engine)
     }
@@ -75,9 +87,23 @@ impl Session {
         Ok(())
     }
 
+    /// The same for what is done with one SVM's KEK, which needs no passphrase where a keystore of the SVM's own keeps it, or will.
+    pub(crate) fn unlock_for(&self, engine: &Engine, svm: SvmId) -> Result<(), Failure> {
+        // One that is damaged is for the command itself to tell.
+        let has_kek = !matches!(engine.kek(svm), Ok(None));
+        let keeps = |keystore: &KeystoreInfo| match has_kek {
+            true => engine.keystore_status(keystore.id).is_ok_and(|status| status.keeps_keks),
+            false => keystore.enabled,
+        };
+        match engine.keystores().iter().any(|keystore| keystore.svm == Some(svm) && keeps(keystore)) {
+            true => Ok(()),
+            false => self.unlock(engine),
+        }
+    }
+
     /// A passphrase that the command cannot do without.
     pub(crate) fn existing_passphrase(&self) -> Result<Passphrase, Failure> {
-        self.passphrase.existing(&self.arena)?.ok_or(Failure::NoPassphrase)
+        self.passphrase.existing(&self.arena)?.ok_or(Failure::NotGiven(Secret::Passphrase))
     }
 
     fn note_interrupted_jobs(&self, engine: &Engine) -> Result<(), Failure> {
@@ -86,7 +112,7 @@ impl Session {
             let JobInfo { id, .. } = job;
             let what = JobView::of(engine, job).what_and_how_far();
             self.output.note(&format!(
-                "job {id} ({what}) was interrupted; it goes on with `claviger job wait {id} --dir {dir}` or `claviger rekey`"
+                "job {id} ({what}) was interrupted; it goes on with `claviger job wait {id} --dir {dir}`, or when its command is given again"
             ));
         }
         Ok(())

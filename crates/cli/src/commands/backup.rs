@@ -7,7 +7,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use claviger::store::open_store_copy;
-use claviger::{Engine, Import, KeyMemory, RecordError, Store, StoreOptions, Table};
+use claviger::{Engine, Fetching, Import, KeyMemory, Options, RecordError, Store, StoreOptions, Table};
 use serde::Serialize;
 
 use super::verify::{FindingView, Verified, exit_of, exit_of_report};
@@ -71,7 +71,7 @@ pub(crate) fn run(session: &Session, command: BackupCommand) -> Result<Exit, Fai
 }
 
 fn create(session: &Session, output: Option<PathBuf>) -> Result<Exit, Failure> {
-    let engine = session.open()?;
+    let engine = session.open_offline()?;
     session.unlock(&engine)?;
     let backup = engine.backup()?;
     match output {
@@ -162,7 +162,9 @@ fn restore(session: &Session, from: &Path, keys_from: Option<&Path>) -> Result<E
     let keys = keys_from.map(open_copy).transpose()?;
     let passphrase = session.existing_passphrase()?;
 
-    let engine = Engine::restore(dir, &backup, &passphrase, session.options())?;
+    // KEKs are needed for nothing but the keys of the copy.
+    let fetching = if keys.is_some() { Fetching::default() } else { Fetching::OnRequest };
+    let engine = Engine::restore(dir, &backup, &passphrase, Options { fetching, ..session.options() })?;
     let Import { imported, present, findings } = match keys {
         Some(keys) => import(session, &engine, &*keys)?,
         None => Import::default(),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use claviger::{Engine, Job, JobError, JobInfo, JobOperation, JobStatus};
+use claviger::{Engine, Job, JobError, JobInfo, JobOperation, JobStatus, SvmId};
 use jiff::Timestamp;
 use serde::Serialize;
 use uuid::Uuid;
@@ -18,6 +18,11 @@ pub(crate) struct JobView {
     id: Uuid,
     operation: &'static str,
     svm: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keystore: Option<Uuid>,
+    /// What `done` and `total` are numbers of.
+    #[serde(skip)]
+    counts: Option<&'static str>,
     status: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<String>,
@@ -29,13 +34,8 @@ pub(crate) struct JobView {
 
 impl JobView {
     pub(crate) fn of(engine: &Engine, job: &JobInfo) -> Self {
-        let (operation, svm) = match job.operation {
-            JobOperation::RekeyInternal { svm } => {
-                let name = engine.svm(svm).map_or_else(|_| svm.to_string(), |svm| name_of(&svm));
-                ("rekey-internal", Some(name))
-            }
-            _ => ("unknown to this release", None),
-        };
+        let What { operation, svm, keystore, counts } = What::of(&job.operation);
+        let svm = svm.map(|svm| engine.svm(svm).map_or_else(|_| svm.to_string(), |svm| name_of(&svm)));
         let (status, message) = match &job.status {
             JobStatus::Running => ("running", None),
             JobStatus::Interrupted => ("interrupted", None),
@@ -48,6 +48,8 @@ impl JobView {
             id: job.id,
             operation,
             svm,
+            keystore,
+            counts,
             status,
             message,
             done: job.progress.done,
@@ -62,7 +64,35 @@ impl JobView {
         let Self { operation, done, .. } = self;
         let svm = self.svm.as_ref().map_or_else(String::new, |svm| format!(" of SVM {svm}"));
         let total = self.total.map_or_else(String::new, |total| format!(" of {total}"));
-        format!("{operation}{svm}, {done}{total} keys")
+        let far = self.counts.map_or_else(String::new, |what| format!(", {done}{total} {what}"));
+        format!("{operation}{svm}{far}")
+    }
+}
+
+/// What a job is about.
+struct What {
+    operation: &'static str,
+    svm: Option<SvmId>,
+    /// The keystore that it is about, or that KEKs are moved to.
+    keystore: Option<Uuid>,
+    counts: Option<&'static str>,
+}
+
+impl What {
+    fn of(operation: &JobOperation) -> Self {
+        let of = |operation, svm, keystore, counts| Self { operation, svm, keystore, counts };
+        match *operation {
+            JobOperation::RekeyInternal { svm } => of("rekey-internal", Some(svm), None, Some("keys")),
+            JobOperation::Enable { svm, keystore } => of("enable", Some(svm), Some(keystore), None),
+            JobOperation::Switch { svm, to } => of("switch", Some(svm), Some(to), Some("KEKs")),
+            JobOperation::Migrate { svm, to } => of("migrate", Some(svm), Some(to), Some("KEKs")),
+            JobOperation::RekeyExternal { svm, keystore, .. } => {
+                of("rekey-external", Some(svm), Some(keystore), Some("KEKs"))
+            }
+            JobOperation::Disable { svm, keystore } => of("disable", Some(svm), Some(keystore), None),
+            JobOperation::Restore { svm } => of("restore", svm, None, Some("SVMs")),
+            _ => of("unknown to this release", None, None, None),
+        }
     }
 }
 
@@ -92,7 +122,10 @@ impl fmt::Display for Jobs {
 }
 
 pub(crate) fn run(session: &Session, command: &JobCommand) -> Result<Exit, Failure> {
-    let engine = session.open()?;
+    let engine = match command {
+        JobCommand::Wait { .. } => session.open()?,
+        JobCommand::List | JobCommand::Show { .. } | JobCommand::Cancel { .. } => session.open_offline()?,
+    };
     match *command {
         JobCommand::List => {
             let jobs = engine.jobs()?.iter().map(|job| JobView::of(&engine, job)).collect();
@@ -135,7 +168,11 @@ pub(crate) fn wait(session: &Session, engine: &Engine, job: &Job, what: &'static
         }
         _ => None,
     };
-    let bar = session.output.progress(what, total);
+    let bar = match info.operation {
+        JobOperation::RekeyInternal { .. } => session.output.progress(what, total),
+        // Few KEKs, and a keeper that takes its time.
+        _ => session.output.waiting(what),
+    };
     Ok(job.wait_with(|progress| {
         tracing::debug!(job = %info.id, done = progress.done, "progress");
         bar.set_position(progress.done);

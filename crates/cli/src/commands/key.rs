@@ -90,16 +90,16 @@ pub(crate) fn run(session: &Session, command: KeyCommand) -> Result<Exit, Failur
     match command {
         KeyCommand::Create { svm, what, algorithm } => create(session, &svm.svm, &what, algorithm),
         KeyCommand::List { svm, key_type, limit } => {
-            let engine = session.open()?;
+            let engine = session.open_offline()?;
             let svm = engine.svm_named(&svm.svm)?.id();
             list::run(session, &engine, svm, key_type.map(KeyType::from), limit)
         }
         KeyCommand::Show { svm, object } => {
-            let engine = session.open()?;
+            let engine = session.open_offline()?;
             show(session, &engine, engine.svm_named(&svm.svm)?.id(), object.object()?)
         }
         KeyCommand::Delete { svm, object } => {
-            let engine = session.open()?;
+            let engine = session.open_offline()?;
             let (svm, object) = (engine.svm_named(&svm.svm)?, object.object()?);
             engine.delete_key(svm.id(), object)?;
             let object_type = type_name(object.key_type());
@@ -109,14 +109,14 @@ pub(crate) fn run(session: &Session, command: KeyCommand) -> Result<Exit, Failur
         KeyCommand::Rotate(RotateCommand::Begin { svm, object }) => {
             let engine = session.open()?;
             let (svm, object) = (engine.svm_named(&svm.svm)?.id(), object.object()?);
-            session.unlock(&engine)?;
+            session.unlock_for(&engine, svm)?;
             engine.begin_rotation(svm, object)?;
             show(session, &engine, svm, object)
         }
         KeyCommand::Rotate(RotateCommand::Finish { svm, object }) => {
             let engine = session.open()?;
             let (svm, object) = (engine.svm_named(&svm.svm)?.id(), object.object()?);
-            session.unlock(&engine)?;
+            session.unlock_for(&engine, svm)?;
             engine.finish_rotation(svm, object)?;
             show(session, &engine, svm, object)
         }
@@ -127,7 +127,7 @@ fn create(session: &Session, svm: &str, what: &NewKeys, algorithm: Option<Algori
     let what = what.new_keys()?;
     let engine = session.open()?;
     let svm = engine.svm_named(svm)?;
-    session.unlock(&engine)?;
+    session.unlock_for(&engine, svm.id())?;
     match what {
         New::Key(object) => {
             engine.create_key(svm.id(), object, AlgorithmArg::or_default(algorithm, object))?;

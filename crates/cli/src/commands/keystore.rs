@@ -1,48 +1,22 @@
 //! `claviger keystore`.
 
+mod barbican;
+mod check;
+mod view;
+
 use std::fmt;
 
-use claviger::{OnboardInfo, OnboardMode};
-use jiff::Timestamp;
+use claviger::{Engine, Job, KeystoreInfo, OnboardMode, SvmInfo, SvmKeystoreError};
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::args::{KeystoreCommand, KeystoreCreateCommand};
+pub(crate) use self::view::{EnabledView, KeystoreView, missing_keks};
+use super::job::wait;
+use crate::args::{KeystoreArg, KeystoreCommand, KeystoreCreateCommand};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::passphrase::Source;
-use crate::session::Session;
-
-/// The cluster's keystore, as it is printed.
-#[derive(Serialize)]
-pub(crate) struct KeystoreView {
-    id: Uuid,
-    kind: &'static str,
-    mode: &'static str,
-    state: &'static str,
-    created: Timestamp,
-}
-
-impl KeystoreView {
-    pub(crate) fn of(keystore: &OnboardInfo) -> Self {
-        Self {
-            id: keystore.id,
-            kind: "onboard",
-            mode: match keystore.mode {
-                OnboardMode::Unattended => "unattended",
-                OnboardMode::CommonCriteria => "common-criteria",
-            },
-            state: if keystore.locked { "locked" } else { "open" },
-            created: keystore.created,
-        }
-    }
-}
-
-impl fmt::Display for KeystoreView {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "keystore {}: {}, {}, {}", self.id, self.kind, self.mode, self.state)
-    }
-}
+use crate::secret::{Secret, Source};
+use crate::session::{Session, name_of};
 
 /// Something that was done, and needs no more said.
 #[derive(Serialize)]
@@ -56,33 +30,188 @@ impl fmt::Display for Done {
     }
 }
 
+#[derive(Serialize)]
+struct Keystores {
+    keystores: Vec<KeystoreView>,
+}
+
+impl fmt::Display for Keystores {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.keystores.is_empty() {
+            return f.write_str("no keystores");
+        }
+        let lines: Vec<_> = self.keystores.iter().map(KeystoreView::to_string).collect();
+        f.write_str(&lines.join("\n"))
+    }
+}
+
+/// A keystore that was enabled or disabled.
+#[derive(Serialize)]
+struct Changed {
+    #[serde(flatten)]
+    keystore: KeystoreView,
+    job: Uuid,
+}
+
+impl fmt::Display for Changed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.keystore.fmt(f)
+    }
+}
+
+#[derive(Serialize)]
+struct Deleted {
+    deleted: KeystoreView,
+}
+
+impl fmt::Display for Deleted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} deleted", self.deleted.named())
+    }
+}
+
+/// KEKs that another keystore keeps now.
+#[derive(Serialize)]
+pub(crate) struct Moved {
+    svm: String,
+    job: Uuid,
+    /// How many.
+    keks: u64,
+    keystore: KeystoreView,
+}
+
+impl Moved {
+    /// Waits for the end of the job that moves them.
+    pub(crate) fn by(session: &Session, engine: &Engine, svm: &SvmInfo, to: Uuid, job: &Job) -> Result<Self, Failure> {
+        let ended = wait(session, engine, job, "move")?;
+        let keystore = KeystoreView::of(engine, &engine.keystore_with_id(to)?);
+        Ok(Self { svm: name_of(svm), job: ended.id, keks: ended.progress.done, keystore })
+    }
+}
+
+impl fmt::Display for Moved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let keystore = self.keystore.named();
+        match self.keks {
+            0 => write!(f, "SVM {}: there was no KEK to move to {keystore}", self.svm),
+            1 => write!(f, "SVM {}: the KEK is kept by {keystore}", self.svm),
+            keks => write!(f, "SVM {}: {keks} KEKs are kept by {keystore}", self.svm),
+        }
+    }
+}
+
 pub(crate) fn run(session: &Session, command: KeystoreCommand) -> Result<Exit, Failure> {
     match command {
         KeystoreCommand::Create(KeystoreCreateCommand::Onboard { common_criteria }) => {
-            let engine = session.open()?;
+            let engine = session.open_offline()?;
             let mode = if common_criteria { OnboardMode::CommonCriteria } else { OnboardMode::Unattended };
             let passphrase = session.passphrase.new_one(&session.arena)?;
-            let keystore = engine.create_onboard(mode, &passphrase)?;
-            session.output.result(&KeystoreView::of(&keystore))?;
+            engine.create_onboard(mode, &passphrase)?;
+            let keystore = info(&engine, &KeystoreArg::Cluster)?;
+            session.output.result(&KeystoreView::of(&engine, &keystore))?;
         }
-        KeystoreCommand::Show => {
+        KeystoreCommand::Create(KeystoreCreateCommand::Barbican(args)) => barbican::create(session, *args)?,
+        KeystoreCommand::List { svm } => {
+            let engine = session.open_offline()?;
+            let svm = svm.map(|svm| engine.svm_named(&svm)).transpose()?.map(|svm| svm.id());
+            let all = engine.keystores().into_iter().filter(|keystore| svm.is_none() || keystore.svm == svm);
+            let keystores = all.map(|keystore| KeystoreView::of(&engine, &keystore)).collect();
+            session.output.result(&Keystores { keystores })?;
+        }
+        KeystoreCommand::Show { keystore } => {
             let engine = session.open()?;
-            let keystore = engine.keystore().ok_or(Failure::NoKeystore)?;
-            session.output.result(&KeystoreView::of(&keystore))?;
+            let keystore = info(&engine, &keystore)?;
+            let status = engine.keystore_status(keystore.id)?;
+            session.output.result(&KeystoreView::of(&engine, &keystore).with_status(&status))?;
+        }
+        KeystoreCommand::Check { keystore } => check::run(session, &keystore)?,
+        KeystoreCommand::Enable { keystore, migrate } => enable(session, &keystore, migrate)?,
+        KeystoreCommand::Switch { svm, to } => {
+            let engine = session.open()?;
+            let svm = engine.svm_named(&svm.svm)?;
+            let to = resolve(&engine, &to)?;
+            let is_own = |id: Uuid| engine.keystores().iter().any(|one| one.id == id && one.svm == Some(svm.id()));
+            if !is_own(to) || EnabledView::of(&engine, svm.id()).is_none() {
+                // The cluster's keystore is the one or the other.
+                session.unlock(&engine)?;
+            }
+            let job = engine.switch(svm.id(), to)?;
+            session.output.result(&Moved::by(session, &engine, &svm, to, &job)?)?;
+        }
+        KeystoreCommand::Update { keystore, changes } => barbican::update(session, &keystore, changes)?,
+        KeystoreCommand::Disable { keystore } => {
+            let engine = session.open_offline()?;
+            let keystore = resolve(&engine, &keystore)?;
+            let job = wait(session, &engine, &engine.disable(keystore)?, "disable")?.id;
+            let keystore = KeystoreView::of(&engine, &engine.keystore_with_id(keystore)?);
+            session.output.result(&Changed { keystore, job })?;
+        }
+        KeystoreCommand::Delete { keystore } => {
+            let engine = session.open_offline()?;
+            let keystore = info(&engine, &keystore)?;
+            engine.delete_keystore(keystore.id)?;
+            session.output.result(&Deleted { deleted: KeystoreView::of(&engine, &keystore) })?;
         }
         KeystoreCommand::Passphrase { new_passphrase_file, new_passphrase_fd } => {
-            let new = Source::new(new_passphrase_file, new_passphrase_fd)?;
-            let engine = session.open()?;
+            let new = Source::new(Secret::Passphrase, new_passphrase_file, new_passphrase_fd)?;
+            let engine = session.open_offline()?;
             let existing = session.existing_passphrase()?;
             let new = new.new_one(&session.arena)?;
             engine.change_passphrase(&existing, &new)?;
             session.output.result(&Done { done: "passphrase changed; make a new backup" })?;
         }
         KeystoreCommand::Unlock => {
-            let engine = session.open()?;
+            let engine = session.open_offline()?;
             engine.unlock(&session.existing_passphrase()?)?;
             session.output.result(&Done { done: "the passphrase opens the keystore" })?;
         }
     }
     Ok(Exit::Done)
+}
+
+/// With `migrate`, where the keystore is enabled already, only the KEK is moved: so a command that was interrupted can be repeated.
+fn enable(session: &Session, keystore: &KeystoreArg, migrate: bool) -> Result<(), Failure> {
+    let engine = if migrate { session.open()? } else { session.open_offline()? };
+    if migrate {
+        session.unlock(&engine)?;
+    }
+    let keystore = resolve(&engine, keystore)?;
+    let enabled = match engine.enable(keystore) {
+        Ok(job) => Some(wait(session, &engine, &job, "enable")?.id),
+        Err(SvmKeystoreError::Enabled { .. }) if migrate => None,
+        Err(error) => return Err(error.into()),
+    };
+    let enabled_by = |job| -> Result<Changed, Failure> {
+        Ok(Changed { keystore: KeystoreView::of(&engine, &engine.keystore_with_id(keystore)?), job })
+    };
+    let Some(svm) = engine.keystore_with_id(keystore)?.svm.filter(|_| migrate) else {
+        return enabled.map_or(Ok(()), |job| session.output.result(&enabled_by(job)?));
+    };
+    match (engine.migrate(svm, keystore), enabled) {
+        (Ok(job), _) => session.output.result(&Moved::by(session, &engine, &engine.svm(svm)?, keystore, &job)?),
+        // The first KEK will be kept there.
+        (Err(SvmKeystoreError::NoKeys { .. } | SvmKeystoreError::KeptThere { .. }), Some(job)) => {
+            session.output.result(&enabled_by(job)?)
+        }
+        (Err(error), _) => Err(error.into()),
+    }
+}
+
+/// The UUID of the keystore that is meant. One that is named by its UUID need not exist.
+pub(crate) fn resolve(engine: &Engine, keystore: &KeystoreArg) -> Result<Uuid, Failure> {
+    match keystore {
+        KeystoreArg::Cluster => Ok(engine.keystore().ok_or(Failure::NoKeystore)?.id),
+        KeystoreArg::Id(keystore) => Ok(*keystore),
+        KeystoreArg::Named { svm, name } => {
+            let svm = engine.svm_named(svm)?;
+            let mut all = engine.keystores().into_iter();
+            let found = all.find(|keystore| keystore.svm == Some(svm.id()) && keystore.name.as_ref() == Some(name));
+            let unknown = || Failure::UnknownKeystore { svm: name_of(&svm), name: name.clone() };
+            Ok(found.ok_or_else(unknown)?.id)
+        }
+    }
+}
+
+fn info(engine: &Engine, keystore: &KeystoreArg) -> Result<KeystoreInfo, Failure> {
+    Ok(engine.keystore_with_id(resolve(engine, keystore)?)?)
 }

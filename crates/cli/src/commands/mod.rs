@@ -4,8 +4,10 @@ mod backup;
 mod completions;
 mod init;
 pub(crate) mod job;
+mod kek;
 mod key;
 mod keystore;
+mod migrate;
 mod quickstart;
 mod rekey;
 mod show;
@@ -29,7 +31,9 @@ pub(crate) fn run(args: Args, output: Output) -> Result<Exit, Failure> {
         Command::Svm(command) => svm::run(&session()?, command),
         Command::Keystore(command) => keystore::run(&session()?, command),
         Command::Key(command) => key::run(&session()?, command),
-        Command::Rekey { svm } => rekey::run(&session()?, svm.as_deref()),
+        Command::Rekey { svm, external } => rekey::run(&session()?, svm.as_deref(), external.as_deref()),
+        Command::Migrate { svm, to } => migrate::run(&session()?, &svm.svm, &to),
+        Command::Kek(command) => kek::run(&session()?, &command),
         Command::Verify => verify::run(&session()?),
         Command::Backup(command) => backup::run(&session()?, command),
         Command::Store(command) => store::run(&session()?, &command),

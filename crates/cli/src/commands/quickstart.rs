@@ -133,7 +133,7 @@ fn name(name: &str) -> Result<SvmName, Failure> {
 
 /// Where the hierarchy is kept and no passphrase was given, whoever keeps it is told the one that was made: backups need it.
 fn create_keystore(session: &Session, engine: &Engine, kept: bool) -> Result<(), Failure> {
-    if let Some(passphrase) = session.passphrase.given(&session.arena)? {
+    if let Some(passphrase) = session.passphrase.given_passphrase(&session.arena)? {
         engine.create_onboard(OnboardMode::Unattended, &passphrase)?;
         return Ok(());
     }

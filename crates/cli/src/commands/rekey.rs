@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use claviger::{Engine, RekeyError, SvmInfo};
+use claviger::{Engine, RekeyError, SecretUrl, SvmInfo, SvmKeystoreError};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -56,17 +56,44 @@ impl fmt::Display for Rekeys {
     }
 }
 
-pub(crate) fn run(session: &Session, svm: Option<&str>) -> Result<Exit, Failure> {
+/// An SVM whose KEK is kept under another top-level key.
+#[derive(Serialize)]
+struct RekeyedExternally {
+    svm: String,
+    job: Uuid,
+    keystore: Uuid,
+    key_id: String,
+}
+
+impl fmt::Display for RekeyedExternally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SVM {}: the KEK is kept under {}", self.svm, self.key_id)
+    }
+}
+
+pub(crate) fn run(session: &Session, svm: Option<&str>, external: Option<&SecretUrl>) -> Result<Exit, Failure> {
     let engine = session.open()?;
-    match svm {
-        Some(svm) => {
+    match (svm, external) {
+        (Some(svm), None) => {
             let svm = engine.svm_named(svm)?;
-            session.unlock(&engine)?;
+            session.unlock_for(&engine, svm.id())?;
             session.output.result(&rekey(session, &engine, &svm)?)?;
             Ok(Exit::Done)
         }
-        None => every_svm(session, &engine),
+        (Some(svm), Some(key)) => rekey_external(session, &engine, &engine.svm_named(svm)?, key),
+        // clap lets no top-level key come here without an SVM.
+        (None, _) => every_svm(session, &engine),
     }
+}
+
+fn rekey_external(session: &Session, engine: &Engine, svm: &SvmInfo, key: &SecretUrl) -> Result<Exit, Failure> {
+    let id = svm.id();
+    let enabled = engine.keystores().into_iter().find(|keystore| keystore.svm == Some(id) && keystore.enabled);
+    let keystore = enabled.ok_or(SvmKeystoreError::NoneEnabled { svm: id })?.id;
+    let ended = wait(session, engine, &engine.rekey_external(keystore, key)?, "rekey")?;
+    let rekeyed = RekeyedExternally { svm: name_of(svm), job: ended.id, keystore, key_id: key.to_string() };
+    session.output.result(&rekeyed)?;
+    Ok(Exit::Done)
 }
 
 /// One SVM's failure does not keep the others from their new KEKs. The exit code is the first failure's.

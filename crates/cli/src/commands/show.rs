@@ -9,8 +9,9 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::job::JobView;
-use super::keystore::KeystoreView;
+use super::keystore::{EnabledView, KeystoreView, missing_keks};
 use super::svm::SvmView;
+use crate::age::Age;
 use crate::exit::Exit;
 use crate::failure::{Failure, one_line};
 use crate::session::{STORE_DIR, Session};
@@ -42,6 +43,8 @@ struct Memory {
 struct Svm {
     #[serde(flatten)]
     svm: SvmView,
+    /// The enabled one of its own.
+    keystore: Option<EnabledView>,
     kek: Option<KekView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     kek_error: Option<String>,
@@ -63,6 +66,9 @@ struct KekView {
     created: Timestamp,
     retiring: Option<u32>,
     in_memory: bool,
+    /// Why it is not, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
 }
 
 impl Hierarchy {
@@ -72,11 +78,12 @@ impl Hierarchy {
         let usage = engine.memory();
         let waits = |status: &JobStatus| matches!(status, JobStatus::Running | JobStatus::Interrupted);
         let jobs = engine.jobs()?;
+        let cluster = engine.keystores().into_iter().find(|keystore| keystore.svm.is_none());
         Ok(Self {
             hierarchy,
             created,
             store: StoreKind::of(&dir.join(STORE_DIR))?.name(),
-            keystore: engine.keystore().as_ref().map(KeystoreView::of),
+            keystore: cluster.map(|keystore| KeystoreView::of(engine, &keystore)),
             memory: Memory {
                 protection: engine.protection().as_str(),
                 slots_used: usage.keys.used + usage.states.used,
@@ -90,8 +97,7 @@ impl Hierarchy {
 
     /// Whether a record that it shows does not open. `verify` names all of them.
     fn is_damaged(&self) -> bool {
-        let svm_is_damaged = |svm: &Svm| svm.svm.is_damaged() || svm.kek_error.is_some();
-        self.hierarchy.is_none() || self.svms.iter().any(svm_is_damaged)
+        self.hierarchy.is_none() || self.svms.iter().any(Svm::is_damaged)
     }
 
     fn tree(&self) -> Tree {
@@ -124,10 +130,16 @@ impl fmt::Display for Hierarchy {
     }
 }
 
+impl fmt::Display for Svm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.tree().fmt(f)
+    }
+}
+
 impl Svm {
     fn of(engine: &Engine, svm: &SvmInfo) -> Result<Self, Failure> {
         let (kek, kek_error) = match engine.kek(svm.id()) {
-            Ok(kek) => (kek.as_ref().map(KekView::of), None),
+            Ok(kek) => (kek.as_ref().map(|kek| KekView::of(kek, missing_keks(engine, svm.id()))), None),
             // It is shown in its place, and does not keep the rest from being shown.
             Err(error @ KeyError::KekDamaged { .. }) => (None, Some(one_line(&error))),
             Err(error) => return Err(error.into()),
@@ -135,16 +147,20 @@ impl Svm {
         let counts = engine.count_keys(svm.id())?;
         let count = |key_type| counts.get(&key_type).copied().unwrap_or_default();
         let keys = Keys { volume: count(KeyType::Vek), aggregate: count(KeyType::Aek), drive: count(KeyType::NseAk) };
-        Ok(Self { svm: SvmView::of(svm), kek, kek_error, keys })
+        Ok(Self { svm: SvmView::of(svm), keystore: EnabledView::of(engine, svm.id()), kek, kek_error, keys })
+    }
+
+    fn is_damaged(&self) -> bool {
+        self.svm.is_damaged() || self.kek_error.is_some()
     }
 
     fn tree(&self) -> Tree {
-        let kek = match (&self.kek, &self.kek_error) {
-            (Some(kek), _) => kek.to_string(),
-            (None, Some(error)) => error.clone(),
-            (None, None) => "no KEK yet".to_owned(),
-        };
-        let mut children = vec![Tree::leaf(kek)];
+        let mut children: Vec<_> = self.keystore.iter().map(|keystore| Tree::leaf(keystore.to_string())).collect();
+        children.push(match (&self.kek, &self.kek_error) {
+            (Some(kek), _) => kek.tree(),
+            (None, Some(error)) => Tree::leaf(error.clone()),
+            (None, None) => Tree::leaf("no KEK yet".to_owned()),
+        });
         let Keys { volume, aggregate, drive } = self.keys;
         let counts = [("volume", volume), ("aggregate", aggregate), ("drive", drive)];
         let some = counts.into_iter().filter(|(_, count)| *count > 0);
@@ -154,14 +170,19 @@ impl Svm {
 }
 
 impl KekView {
-    fn of(kek: &KekInfo) -> Self {
+    fn of(kek: &KekInfo, reason: Option<String>) -> Self {
         Self {
             version: kek.version.get(),
             id: kek.id.to_string(),
             created: kek.created,
             retiring: kek.retiring.map(KekVersion::get),
             in_memory: kek.in_memory,
+            reason,
         }
+    }
+
+    fn tree(&self) -> Tree {
+        Tree::new(self.to_string(), self.reason.iter().cloned().map(Tree::leaf).collect())
     }
 }
 
@@ -178,27 +199,6 @@ impl fmt::Display for KekView {
     }
 }
 
-/// How long ago something was, as people say it.
-struct Age(i64);
-
-impl Age {
-    fn since(then: Timestamp) -> Self {
-        Self(Timestamp::now().duration_since(then).as_secs())
-    }
-}
-
-impl fmt::Display for Age {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            ..0 => f.write_str("0 s"),
-            seconds @ 0..120 => write!(f, "{seconds} s"),
-            seconds @ 120..7_200 => write!(f, "{} min", seconds / 60),
-            seconds @ 7_200..172_800 => write!(f, "{} h", seconds / 3_600),
-            seconds => write!(f, "{} d", seconds / 86_400),
-        }
-    }
-}
-
 pub(crate) fn run(session: &Session) -> Result<Exit, Failure> {
     let engine = session.open()?;
     let hierarchy = Hierarchy::of(&engine, session.dir()?)?;
@@ -206,13 +206,9 @@ pub(crate) fn run(session: &Session) -> Result<Exit, Failure> {
     Ok(if hierarchy.is_damaged() { Exit::Damage } else { Exit::Done })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::Age;
-
-    #[test]
-    fn an_age_is_told_in_one_unit() {
-        let told = [-5, 0, 119, 120, 7_199, 7_200, 172_799, 172_800].map(|seconds| Age(seconds).to_string());
-        assert_eq!(told, ["0 s", "0 s", "119 s", "2 min", "119 min", "2 h", "47 h", "2 d"]);
-    }
+/// `claviger svm show`.
+pub(crate) fn svm(session: &Session, engine: &Engine, svm: &SvmInfo) -> Result<Exit, Failure> {
+    let svm = Svm::of(engine, svm)?;
+    session.output.result(&svm)?;
+    Ok(if svm.is_damaged() { Exit::Damage } else { Exit::Done })
 }

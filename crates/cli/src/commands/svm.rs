@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::show;
 use crate::args::SvmCommand;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -81,8 +82,14 @@ impl fmt::Display for Deleted {
 }
 
 pub(crate) fn run(session: &Session, command: SvmCommand) -> Result<Exit, Failure> {
-    let engine = session.open()?;
+    let engine = match command {
+        SvmCommand::Show { .. } => session.open()?,
+        SvmCommand::Create { .. } | SvmCommand::List | SvmCommand::Rename { .. } | SvmCommand::Delete { .. } => {
+            session.open_offline()?
+        }
+    };
     match command {
+        SvmCommand::Show { svm } => return show::svm(session, &engine, &engine.svm_named(&svm)?),
         SvmCommand::Create { name } => session.output.result(&SvmView::of(&engine.create_svm(&name)?))?,
         SvmCommand::List => session.output.result(&Svms { svms: engine.svms().iter().map(SvmView::of).collect() })?,
         SvmCommand::Rename { svm, name } => {

@@ -152,7 +152,7 @@ pub(crate) fn exit_of_report(report: &Report) -> Exit {
         (Exit::Done, None) => Exit::Done,
         (Exit::Done, Some(Unavailable::Locked)) => Exit::Passphrase,
         (Exit::Done, Some(Unavailable::NoRoom)) => Exit::Node,
-        (Exit::Done, Some(Unavailable::KeeperUnreachable | Unavailable::KeeperRefused)) => Exit::Failed,
+        (Exit::Done, Some(Unavailable::KeeperUnreachable | Unavailable::KeeperRefused)) => Exit::Keeper,
         _ => Exit::Damage,
     }
 }

@@ -6,11 +6,20 @@ const COMMANDS: &[&str] = &[
     "quickstart",
     "init",
     "svm create",
+    "svm show",
     "svm list",
     "svm rename",
     "svm delete",
     "keystore create onboard",
+    "keystore create barbican",
+    "keystore list",
     "keystore show",
+    "keystore check",
+    "keystore enable",
+    "keystore switch",
+    "keystore update",
+    "keystore disable",
+    "keystore delete",
     "keystore passphrase",
     "keystore unlock",
     "key create",
@@ -20,6 +29,9 @@ const COMMANDS: &[&str] = &[
     "key rotate begin",
     "key rotate finish",
     "rekey",
+    "migrate",
+    "kek show",
+    "kek restore",
     "verify",
     "backup create",
     "backup verify",
@@ -48,20 +60,22 @@ fn every_command_explains_itself_with_an_example() {
 fn an_example_is_accepted_as_it_stands() {
     for command in COMMANDS {
         let help = stdout(&claviger(&format!("{command} --help")).output().unwrap());
-        let example = help.split("Example:\n  claviger ").nth(1).unwrap().lines().next().unwrap();
-        // What the shell takes for itself.
-        let example = example.split(" >").next().unwrap();
-        let place = Place::empty();
-        let example = example.replace("/var/lib/claviger", place.path("no-hierarchy").to_str().unwrap());
-        let output = claviger(&example).current_dir(place.path("")).env("TMPDIR", place.path("")).output().unwrap();
-        // Most find no hierarchy, which is told after the arguments have been read.
-        assert!([Some(0), Some(3)].contains(&output.status.code()), "{example}: {output:?}");
+        let examples = help.split("Example:\n").nth(1).unwrap().lines();
+        for example in examples.map_while(|line| line.strip_prefix("  claviger ")) {
+            // What the shell takes for itself.
+            let example = example.split(" >").next().unwrap();
+            let place = Place::empty();
+            let example = example.replace("/var/lib/claviger", place.path("no-hierarchy").to_str().unwrap());
+            let output = claviger(&example).current_dir(place.path("")).env("TMPDIR", place.path("")).output().unwrap();
+            // Most find no hierarchy, which is told after the arguments have been read.
+            assert!([Some(0), Some(3)].contains(&output.status.code()), "{example}: {output:?}");
+        }
     }
 }
 
 #[test]
 fn the_groups_list_their_commands() {
-    for group in ["", "svm", "keystore", "keystore create", "key", "key rotate", "backup", "job"] {
+    for group in ["", "svm", "keystore", "keystore create", "key", "key rotate", "kek", "backup", "job"] {
         let listed = stdout(&claviger(&format!("{group} --help")).output().unwrap());
         let prefix = if group.is_empty() { String::new() } else { format!("{group} ") };
         let below = COMMANDS.iter().filter_map(|command| command.strip_prefix(&prefix));
@@ -74,7 +88,7 @@ fn the_groups_list_their_commands() {
 #[test]
 fn the_exit_codes_are_in_the_help() {
     let help = stdout(&claviger("--help").output().unwrap());
-    for code in 0..=7 {
+    for code in 0..=8 {
         assert!(help.lines().any(|line| line.starts_with(&format!("  {code}  "))), "{code}: {help}");
     }
 }

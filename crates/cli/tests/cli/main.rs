@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod backup;
+mod barbican;
 mod damage;
 mod help;
+mod keystores;
 mod kill;
 mod locking;
 mod passphrases;

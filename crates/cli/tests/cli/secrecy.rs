@@ -44,6 +44,22 @@ const STORY: &[&str] = &[
     "svm rename archive vs0",
 ];
 
+/// The same with a keystore of an SVM, whose keeper nobody answers for.
+const KEYSTORES: &[&str] = &[
+    "keystore create barbican --svm vs0 barbican --key-id https://127.0.0.1:1/v1/secrets/5d1c8a52-5d3c-4f0c-8f66-0cf5bb3c2f9a \
+     --keystone-url https://127.0.0.1:1/v3 --credential-id id --credential-file credential \
+     --proxy http://user@127.0.0.1:1 --proxy-password-file proxy --danger-no-verify",
+    "keystore list",
+    "keystore show vs0/barbican",
+    "!keystore check vs0/barbican",
+    "!keystore enable vs0/barbican",
+    "!keystore update vs0/barbican --credential-id other --credential-file proxy",
+    "svm show vs0",
+    "kek restore --all",
+    "job list",
+    "keystore delete vs0/barbican",
+];
+
 struct Run {
     place: Place,
     heard: Heard,
@@ -64,8 +80,8 @@ impl Run {
         Self { place, heard: Heard::default(), secrets }
     }
 
-    /// Runs a command, and learns what the hierarchy holds then.
-    fn run(&mut self, words: &str, succeeds: bool, as_json: bool) {
+    /// Runs a command.
+    fn say(&mut self, words: &str, succeeds: bool, as_json: bool) {
         let mut command = self.place.claviger(words);
         if as_json {
             command.arg("--json");
@@ -74,6 +90,11 @@ impl Run {
         self.heard.bytes(&output.stdout);
         self.heard.bytes(&output.stderr);
         assert_eq!(output.status.success(), succeeds, "{words}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// Runs a command, and learns what the hierarchy holds then.
+    fn run(&mut self, words: &str, succeeds: bool, as_json: bool) {
+        self.say(words, succeeds, as_json);
         if succeeds && self.place.path("h/store/sled").exists() {
             self.secrets.learn_from(&self.place.dir()).unwrap();
         }
@@ -119,6 +140,28 @@ fn no_command_says_a_secret() {
                 run.heard.bytes(&output.stderr);
             }
         }
+        run.check();
+    }
+}
+
+#[test]
+fn keystores_of_svms_say_no_secret_either() {
+    for as_json in [false, true] {
+        let mut run = Run::new();
+        run.run("init", true, as_json);
+        run.run("keystore create onboard --passphrase-file p", true, as_json);
+        run.run("svm create vs0", true, as_json);
+        run.run("key create --svm vs0 --count 20", true, as_json);
+        for name in ["credential", "proxy"] {
+            let secret = format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple());
+            run.place.write(name, &secret);
+            run.secrets.learn_key(name, secret.as_bytes()).unwrap();
+        }
+        for words in KEYSTORES {
+            let bare = words.strip_prefix('!');
+            run.say(bare.unwrap_or(words), bare.is_none(), as_json);
+        }
+        assert!(run.heard.contains("Barbican keystore created"));
         run.check();
     }
 }
