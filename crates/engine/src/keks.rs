@@ -186,6 +186,9 @@ impl Core {
         let record: Read<SvmRecord> =
             self.records.read(&SvmRecord::key_of(svm.id))?.ok_or(KeyError::UnknownSvm { svm: svm.id })?;
         let keks = svm.keks.load_full();
+        if !matches!(keks.as_ref(), Keks::None) {
+            return Ok(());
+        }
         // Whoever changes which keystore is enabled changes this record.
         let keystores = svm.keystores.load_full();
         let expected = match keystores.as_ref() {
@@ -216,10 +219,11 @@ impl Core {
                 tracing::info!(svm = %svm.id, "first KEK made");
                 Ok(())
             }
-            Err(RecordError::Store(StoreError::Conflict { .. })) => {
+            Err(RecordError::Store(StoreError::Conflict { table, .. })) => {
                 self.discard_unused(svm, &kept);
                 self.adopt_first_kek(svm)?;
-                match svm.has_changed(&keks, &keystores) {
+                // Renamed or deleted meanwhile, which the next look tells.
+                match table == Table::Svms || svm.has_changed(&keks, &keystores) {
                     true => Ok(()),
                     // What is in memory is not what is in the store.
                     false => Err(KeyError::KeksChanged { svm: svm.id }),
