@@ -77,6 +77,8 @@ pub struct LabInfo {
     pub proxy_url: String,
     /// `http://127.0.0.1:PORT`.
     pub proxy_url_no_auth: String,
+    /// The Python that the services run in, which has the package `cryptography`.
+    pub python: PathBuf,
     /// Further secrets.
     pub other_keys: OtherKeys,
     /// Further credentials.
