@@ -2,6 +2,7 @@
 //! which compile and run as they stand there.
 #![forbid(unsafe_code)]
 
+pub mod barbican_victim;
 mod forms;
 pub mod heard;
 pub mod openstack;

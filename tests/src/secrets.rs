@@ -79,6 +79,8 @@ pub struct Secrets {
     passphrases: BTreeSet<Vec<u8>>,
     known: BTreeMap<Vec<u8>, Secret>,
     keks: BTreeMap<[u8; 16], Kek>,
+    /// By URL.
+    top_level_keys: BTreeMap<String, Vec<u8>>,
     /// Stretching a passphrase takes long: by passphrase and salt.
     stretched: BTreeMap<(Vec<u8>, Vec<u8>), [u8; 32]>,
 }
@@ -95,6 +97,7 @@ impl Secrets {
             passphrases: BTreeSet::new(),
             known: BTreeMap::new(),
             keks: BTreeMap::new(),
+            top_level_keys: BTreeMap::new(),
             stretched: BTreeMap::new(),
         })
     }
@@ -123,6 +126,21 @@ impl Secrets {
         self.expanded("record sealing key", &key, &[b"claviger-sealing-1"], Use::Aes)?;
         self.expanded("backup body key", &key, &[b"claviger-backup-1"], Use::Aes)?;
         Ok(())
+    }
+
+    /// Learns a top-level key, and the URL under which a Barbican has it.
+    ///
+    /// # Errors
+    /// No room in key memory.
+    pub fn top_level_key(&mut self, url: &str, key: &[u8]) -> Result<()> {
+        self.key256("top-level key", key, Use::HmacAndAes)?;
+        self.top_level_keys.insert(url.to_owned(), key.to_vec());
+        Ok(())
+    }
+
+    /// Learns a secret that is only handed on: a password, a token.
+    pub fn given(&mut self, name: &str, secret: &[u8]) {
+        self.learn(name, secret, Use::Given);
     }
 
     /// Learns what comes of a passphrase with this salt.
@@ -171,23 +189,41 @@ impl Secrets {
         let sealing = self.key256("sealing key", sealing, Use::Hmac)?;
         self.expanded("record sealing key", &sealing, &[b"claviger-sealing-1"], Use::Aes)?;
         let records = Records { store, sealing: SealingKey::new(&self.arena, self.copy(&sealing)?)? };
-        let mut ckeks = BTreeMap::new();
-        for (key, keystore) in records.opened(Table::Keystores)? {
-            let id = Uuid::from_slice(&key)?;
-            let ckek = self.ckek(&sealing, id, &keystore)?;
-            ckeks.insert(id, WrappingKey::new(&self.arena, &ckek)?);
+        self.expanded("credential key", &sealing, &[b"claviger-credential-1"], Use::Aes)?;
+        let mut keepers = BTreeMap::new();
+        for (key, record) in records.opened(Table::Keystores)? {
+            // Longer keys are those of the lists of SVMs' own keystores.
+            if let Ok(id) = Uuid::from_slice(&key) {
+                let ckek = self.ckek(&sealing, id, &record)?;
+                keepers.insert(id, WrappingKey::new(&self.arena, &ckek)?);
+            } else {
+                for own in record.get("keystores").and_then(Value::as_array).context("no keystores")? {
+                    let (id, url) = (own.get("keystore"), own.pointer("/keeper/barbican/key_id"));
+                    let id = id.and_then(Value::as_str).context("no keystore")?.parse()?;
+                    let url = url.and_then(Value::as_str).context("no key id")?;
+                    keepers.insert(id, self.at_barbican(url)?);
+                }
+            }
         }
         for (key, record) in records.opened(Table::Keks)? {
             // Longer keys are those of the counts of seals.
             if let Ok(svm) = <[u8; 16]>::try_from(key.as_slice()) {
                 let entries = [record.get("current"), record.get("retiring")];
-                self.keks_of(Uuid::from_bytes(svm), &ckeks, entries)?;
+                self.keks_of(Uuid::from_bytes(svm), &keepers, entries)?;
             }
         }
         for entry in store.scan(Table::Keys, &[], None, usize::MAX)? {
             self.keys_of(&entry.value)?;
         }
         Ok(())
+    }
+
+    /// What a keystore at a Barbican wraps with.
+    fn at_barbican(&self, url: &str) -> Result<WrappingKey> {
+        let key = self.top_level_keys.get(url).with_context(|| format!("the key {url} is not known"))?;
+        let mut slot = self.arena.bytes(key.len())?;
+        slot.expose_mut().copy_from_slice(key);
+        Ok(WrappingKey::new(&self.arena, &Key256::new(slot)?)?)
     }
 
     /// The CKEK of a keystore, by a known passphrase; where it opens unattended, in that way too.
@@ -218,14 +254,19 @@ impl Secrets {
         bail!("no known passphrase opens keystore {id}")
     }
 
-    fn keks_of(&mut self, svm: Uuid, ckeks: &BTreeMap<Uuid, WrappingKey>, entries: [Option<&Value>; 2]) -> Result<()> {
+    fn keks_of(
+        &mut self,
+        svm: Uuid,
+        keepers: &BTreeMap<Uuid, WrappingKey>,
+        entries: [Option<&Value>; 2],
+    ) -> Result<()> {
         for entry in entries.into_iter().flatten().filter(|entry| entry.is_object()) {
             let number = entry["kek_version"].as_u64().context("no KEK version")?.try_into()?;
             let version = KekVersion::new(number).context("KEK version 0")?;
             for kept in entry["kept"].as_array().context("no kept KEK")? {
                 let keystore: Uuid = kept["keystore"].as_str().context("no keystore")?.parse()?;
-                let ckek = ckeks.get(&keystore).with_context(|| format!("a KEK is under keystore {keystore}"))?;
-                let key = ckek.unwrap(&wrapped(&kept["bytes"])?)?;
+                let keeper = keepers.get(&keystore).with_context(|| format!("a KEK is under keystore {keystore}"))?;
+                let key = keeper.unwrap(&wrapped(&kept["bytes"])?)?;
                 let key = self.key256(&format!("KEK {version} of SVM {svm}"), key.expose(), Use::HmacAndAes)?;
                 let kek = Kek::new(&self.arena, version, key, 0)?;
                 self.keks.insert(*kek.id().as_bytes(), kek);
@@ -303,9 +344,10 @@ fn bytes_of(value: &Value) -> Result<Vec<u8>> {
     Ok(hex::decode(value.as_str().context("no hex")?)?)
 }
 
+/// A wrapped key, behind the id of what wraps it where there is one.
 fn wrapped(value: &Value) -> Result<WrappedKey> {
     let bytes = bytes_of(value)?;
-    Ok(WrappedKey::from_bytes(bytes.try_into().ok().context("a wrapped key has 40 bytes")?))
+    Ok(WrappedKey::from_bytes(*bytes.last_chunk().context("a wrapped key has 40 bytes")?))
 }
 
 fn forms_of(secret: &[u8], of_use: Use) -> Vec<(Form, Vec<u8>)> {

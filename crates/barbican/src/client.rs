@@ -13,7 +13,7 @@ use crate::check::{Hop, check};
 use crate::deadline::Deadline;
 use crate::error::{BarbicanError, SetupError};
 use crate::exchange::Tries;
-use crate::io::Io;
+use crate::io::{Io, burned};
 use crate::keystone::login;
 use crate::metadata::{Barbican, Metadata};
 use crate::session::{Session, Token};
@@ -53,13 +53,10 @@ impl Client {
         if site.timeout.is_zero() {
             return Err(SetupError::NoTime);
         }
-        let inside = Inside {
-            arena: arena.clone(),
-            way: Way::new(arena, site)?,
-            keystone: site.keystone.clone(),
-            credential: copy(arena, credential)?,
-            session: Session::default(),
-        };
+        let (way, credential) =
+            claviger_secret::burned(|_| Ok::<_, SetupError>((Way::new(arena, site)?, copy(arena, credential)?)))?;
+        let keystone = site.keystone.clone();
+        let inside = Inside { arena: arena.clone(), way, keystone, credential, session: Session::default() };
         let io = Io::of_this_process().map_err(SetupError::Thread)?;
         Ok(Self { io, site: Arc::new(inside), timeout: site.timeout })
     }
@@ -146,8 +143,10 @@ impl Client {
         let span = tracing::debug_span!("barbican", call = name);
         let task = self.io.handle().spawn(
             async move {
+                // The work is gone before its caller goes on, and so is all that it left.
+                let outcome = burned(work).await;
                 // As above.
-                tell.send(Told::End(work.await)).unwrap_or_default();
+                tell.send(Told::End(outcome)).unwrap_or_default();
             }
             .instrument(span),
         );

@@ -96,7 +96,9 @@ impl Ask<'_> {
         tracing::debug!(service = %self.service, target = %self.target, status = %answer.status(), "answered");
         let (status, headers) = (answer.status(), answer.headers().clone());
         let body = self.read(answer, deadline).await?;
-        Ok(Answer { status, headers, body, tls: connection.tls })
+        let tls = connection.tls;
+        connection.close().await;
+        Ok(Answer { status, headers, body, tls })
     }
 
     fn request(&self) -> Result<Request<Full<Bytes>>, BarbicanError> {

@@ -1,6 +1,8 @@
 //! The one thread that does all input and output, for all clients of the process.
 
+use std::future::poll_fn;
 use std::io;
+use std::pin::pin;
 use std::process;
 use std::sync::Arc;
 use std::thread;
@@ -11,6 +13,15 @@ use tokio::sync::oneshot;
 
 /// How many names are looked up at a time, each on a thread that ends soon after: the system's lookup blocks.
 const MAX_LOOKUPS: usize = 16;
+
+/// Does the work, and whenever it pauses or ends, clears the stack and the registers as [`claviger_secret::burned`] does.
+///
+/// HTTP and TLS leave there what they carry, and the thread then waits, for hours perhaps. What the work comes to must not hold a
+/// secret by value.
+pub(crate) async fn burned<T>(work: impl Future<Output = T>) -> T {
+    let mut work = pin!(work);
+    poll_fn(|context| claviger_secret::burned(|_| work.as_mut().poll(context))).await
+}
 
 /// A runtime on a thread of its own.
 pub(crate) struct Io {

@@ -25,6 +25,7 @@ use zeroize::Zeroizing;
 use crate::deadline::Deadline;
 use crate::error::{BarbicanError, Misbehaviour, Service, SetupError, Stage, Unanswered};
 use crate::exchange::http_error;
+use crate::io::burned;
 use crate::site::{Proxy, ProxyKind, ProxyUser, Site};
 use crate::tls::{configuration, handshake_error};
 use crate::url::Origin;
@@ -169,7 +170,7 @@ pub(crate) fn secret_header<'a>(
     Ok(value)
 }
 
-/// A connection that HTTP is spoken on. Dropping it closes it.
+/// A connection that HTTP is spoken on. Dropping it closes it soon.
 pub(crate) struct Connection {
     pub(crate) sender: SendRequest<Full<Bytes>>,
     /// The version of TLS, to be shown.
@@ -191,8 +192,15 @@ impl Connection {
             .map_err(|error| http_error(service, Stage::Waiting, error))?;
         let connection = connection.with_upgrades();
         // What goes wrong is told by the request.
-        let driver = tokio::spawn(async move { drop(connection.await) });
+        let driver = tokio::spawn(async move { drop(burned(connection).await) });
         Ok(Self { sender, tls, driver })
+    }
+
+    /// Closes it, and waits until it is gone with its buffers.
+    pub(crate) async fn close(mut self) {
+        self.driver.abort();
+        // It was just told to end.
+        drop((&mut self.driver).await);
     }
 }
 

@@ -16,15 +16,21 @@ mod secret;
 mod session;
 mod tree;
 
+use std::alloc::System;
 use std::process::ExitCode;
 
 use clap::Parser as _;
 use tracing_subscriber::EnvFilter;
+use zeroizing_alloc::ZeroAlloc;
 
 use crate::args::Args;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Output;
+
+/// Wipes what is freed: the libraries for HTTP and TLS, which top-level keys and tokens pass through, do not.
+#[global_allocator]
+static WIPING: ZeroAlloc<System> = ZeroAlloc(System);
 
 /// Names the filter of what is logged on standard error, as in `CLAVIGER_LOG=claviger=debug`.
 const LOG_VARIABLE: &str = "CLAVIGER_LOG";

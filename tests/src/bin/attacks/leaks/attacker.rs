@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -13,12 +13,13 @@ use rustix::process::Pid;
 use tempfile::TempDir;
 use uuid::Uuid;
 
+use super::barbican::tokens;
 use super::confine::Memory;
 use super::gdb;
 use super::memory::Stopped;
 use super::search::Search;
 use super::verdict::{Look, State, Verdict};
-use super::victim::{Layout, Step};
+use super::victim::Layout;
 use crate::workload::Store;
 use claviger_tests::secrets::Secrets;
 
@@ -112,12 +113,24 @@ impl Attacker {
         if layout.unattended().exists() {
             copy_tree(&layout.unattended(), &layout.copy())?;
         }
+        self.search_known()
+    }
+
+    /// Searches all that was seen for what is known by now.
+    pub(super) fn search_known(&mut self) -> Result<()> {
         let search = Search::new(&self.secrets)?;
         self.pieces = self.pieces.max(search.pieces());
         for look in self.looks.drain(..) {
             self.verdict.judge(&look, &search)?;
         }
         Ok(())
+    }
+
+    /// Learns the tokens that are in what was seen, wherever they are: in key memory, if it can be read, they may be.
+    pub(super) fn learn_tokens(&mut self) {
+        for token in self.looks.iter().flat_map(|look| tokens(&look.image)) {
+            self.secrets.given("token", &token);
+        }
     }
 
     /// As [`Attacker::search`], also for the schedules of these volumes' keys, which claviger itself never makes.
@@ -166,6 +179,11 @@ impl Engine {
     pub(super) fn start(memory: Memory, store: Store, base: &Path) -> Result<Self> {
         let mut command = memory.command(&std::env::current_exe()?)?;
         command.args(["leaks", "victim", "--memory", memory.name(), "--store", store.name()]).arg(base);
+        Self::run(command)
+    }
+
+    /// Runs a victim, and hears what its memory is.
+    pub(super) fn run(mut command: Command) -> Result<Self> {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let stdin = child.stdin.take().context("no standard input")?;
         let stdout = BufReader::new(child.stdout.take().context("no standard output")?);
@@ -178,8 +196,8 @@ impl Engine {
         self.child.id()
     }
 
-    pub(super) fn begin(&mut self, step: Step) -> Result<()> {
-        Ok(writeln!(self.stdin, "{}", step.name())?)
+    pub(super) fn begin(&mut self, step: &str) -> Result<()> {
+        Ok(writeln!(self.stdin, "{step}")?)
     }
 
     /// Says that it is enough, to a step that waits for it.

@@ -7,6 +7,7 @@
 //! there, is the [`verdict`].
 
 mod attacker;
+mod barbican;
 mod commands;
 mod confine;
 mod core;
@@ -24,10 +25,12 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
+use claviger_tests::barbican_victim;
 use serde_json::json;
 use uuid::Uuid;
 
 use self::attacker::{Attacker, Engine};
+use self::barbican::Services;
 use self::confine::Memory;
 use self::verdict::{State, Violation};
 use self::victim::{STEPS, Step};
@@ -65,6 +68,9 @@ enum Role {
         store: Store,
         base: PathBuf,
     },
+    /// The engine at a Barbican, in a process that does not wipe what it frees
+    #[command(hide = true)]
+    BarbicanVictim { base: PathBuf },
     /// Refuses better memory to a program, and becomes it
     #[command(hide = true)]
     Confined {
@@ -78,6 +84,7 @@ enum Role {
 pub(crate) fn run(args: &Args) -> Result<()> {
     match &args.role {
         Some(Role::Victim { memory, store, base }) => victim::run(base, (*store).into(), memory.accept()),
+        Some(Role::BarbicanVictim { base }) => barbican_victim::run(base),
         Some(Role::Confined { memory, words }) => confine::run(*memory, words),
         None => attack(args),
     }
@@ -94,12 +101,23 @@ fn attack(args: &Args) -> Result<()> {
     let claviger = commands::claviger()?;
     let planted = find_planted(args, has_gdb)?;
     let mut attacker = Attacker::new(args.protection, args.store, has_gdb)?;
+    let left = match Services::start()? {
+        Some(services) => {
+            let left = services.attack_not_wiping(args, has_gdb)?;
+            services.attack(&mut attacker)?;
+            Some(left)
+        }
+        None => {
+            eprintln!("NOT TESTED: keystores at a Barbican, whose services need python3 with its venv module");
+            None
+        }
+    };
     attack_engine(&mut attacker, args.rounds)?;
     match args.protection {
         Memory::Best | Memory::Locked => commands::attack(&mut attacker, &claviger)?,
         Memory::Unlocked => eprintln!("NOT TESTED: the claviger program, which does not run with unlocked memory"),
     }
-    report(args, &attacker, planted)
+    report(args, &attacker, planted, left)
 }
 
 /// Drives an engine through all steps, and looks at it in their midst and after each.
@@ -115,7 +133,7 @@ fn attack_engine(attacker: &mut Attacker, rounds: u32) -> Result<()> {
         if step == Step::Primitives {
             primitives::prepare(attacker.scratch.path(), &mut attacker.secrets)?;
         }
-        engine.begin(step)?;
+        engine.begin(step.name())?;
         let in_its_midst = match step {
             Step::Work => rounds,
             Step::Create | Step::ChangePassphrase | Step::Backup | Step::CommonCriteria => 1,
@@ -142,7 +160,7 @@ fn attack_engine(attacker: &mut Attacker, rounds: u32) -> Result<()> {
 fn find_planted(args: &Args, has_gdb: bool) -> Result<usize> {
     let mut attacker = Attacker::new(args.protection, args.store, has_gdb)?;
     let mut engine = Engine::start(args.protection, args.store, attacker.scratch.path())?;
-    engine.begin(Step::Plant)?;
+    engine.begin(Step::Plant.name())?;
     engine.finish()?;
     attacker.look(engine.id(), "after planting", State::Waiting)?;
     let volumes = plant::PLANTS.map(|(_, volume)| Uuid::from_u128(volume));
@@ -165,7 +183,7 @@ fn find_planted(args: &Args, has_gdb: bool) -> Result<usize> {
 }
 
 /// One line, and a line for each violation, which make the attack fail.
-fn report(args: &Args, attacker: &Attacker, planted: usize) -> Result<()> {
+fn report(args: &Args, attacker: &Attacker, planted: usize, left: Option<usize>) -> Result<()> {
     let verdict = &attacker.verdict;
     let protection = attacker.protection.unwrap_or("unknown");
     if args.json {
@@ -176,6 +194,7 @@ fn report(args: &Args, attacker: &Attacker, planted: usize) -> Result<()> {
             "secrets": attacker.secrets.all().count(),
             "patterns": attacker.pieces,
             "planted_and_found": planted,
+            "pieces_left_without_wiping": left,
             "seen": verdict.to_json(),
         });
         println!("{report:#}");
@@ -188,7 +207,8 @@ fn report(args: &Args, attacker: &Attacker, planted: usize) -> Result<()> {
         }
         println!(
             "leaks ({protection}, {}): secrets {}, patterns {}, planted and found {planted}, looks {} ({} with a key in use), core dumps {}, \
-             bytes searched {}, key memory {} bytes ({} unreadable), in use {}, unattributed {}, found {}",
+             bytes searched {}, key memory {} bytes ({} unreadable), in use {}, unattributed {}, \
+             left by libraries where nothing is wiped {}, found {}",
             attacker.store.name(),
             attacker.secrets.all().count(),
             attacker.pieces,
@@ -200,6 +220,7 @@ fn report(args: &Args, attacker: &Attacker, planted: usize) -> Result<()> {
             verdict.unreadable_key_memory,
             verdict.in_flight,
             verdict.unattributed,
+            left.map_or_else(|| "not tested".to_owned(), |pieces| pieces.to_string()),
             verdict.violations.values().sum::<usize>(),
         );
     }
