@@ -40,7 +40,7 @@ impl Engine {
     pub fn rekey_internal(&self, svm: SvmId) -> Result<Job, RekeyError> {
         let live = self.core.svm(svm)?;
         loop {
-            let keks = live.keks.load_full();
+            let (keks, keystores) = (live.keks.load_full(), live.keystores.load_full());
             let open = match keks.as_ref() {
                 Keks::None => return Err(RekeyError::NoKeys { svm }),
                 Keks::Closed { why, .. } => return Err(closed(svm, *why).into()),
@@ -64,7 +64,7 @@ impl Engine {
                 // Another thread has begun a rekey: both get its job.
                 Err(RekeyError::Key(KeyError::KeksChanged { .. })) if live.changed_since(&keks) => {}
                 // An operation on its keystores has begun: the next look finds it.
-                Err(RekeyError::KeystoresChanged) => {}
+                Err(RekeyError::KeystoresChanged) if live.has_changed(&keks, &keystores) => {}
                 started => return started,
             }
         }

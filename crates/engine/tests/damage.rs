@@ -52,7 +52,7 @@ fn names_exactly(report: &Report, record: &RecordName, problem: Problem, closed:
 
 #[test]
 fn one_changed_byte_is_named_with_its_record_and_costs_only_what_needs_that() {
-    let whole = Whole::new();
+    let whole = Whole::with_barbican();
     let mut flips = 0;
     for (table, key, value) in whole.records() {
         let record = RecordName { table, key: key.clone() };
@@ -73,7 +73,7 @@ fn one_changed_byte_is_named_with_its_record_and_costs_only_what_needs_that() {
 
 #[test]
 fn a_truncated_or_longer_record_is_named() {
-    let whole = Whole::new();
+    let whole = Whole::with_barbican();
     for (table, key, value) in whole.records() {
         let record = RecordName { table, key: key.clone() };
         let closed = whole.svms_that_need(&record);
@@ -90,7 +90,7 @@ fn a_truncated_or_longer_record_is_named() {
 
 #[test]
 fn with_the_keks_in_memory_nothing_depends_on_a_record_that_is_damaged_below_them() {
-    let whole = Whole::new();
+    let whole = Whole::with_barbican();
     let store = whole.copy();
     let engine = Engine::open_on(store.clone(), idle()).unwrap();
     for (table, key, value) in whole.records() {
@@ -116,7 +116,7 @@ fn leaves_a_trace(whole: &Whole, record: &RecordName) -> bool {
 
 #[test]
 fn a_missing_record_is_named_where_anything_shows_that_it_must_be_there() {
-    let whole = Whole::new();
+    let whole = Whole::with_barbican();
     for (table, key, _) in whole.records() {
         let record = RecordName { table, key: key.clone() };
         let closed = whole.svms_that_need(&record);
@@ -148,7 +148,7 @@ fn a_missing_record_is_named_where_anything_shows_that_it_must_be_there() {
 
 #[test]
 fn two_records_that_changed_places_are_both_named_as_misplaced() {
-    let whole = Whole::new();
+    let whole = Whole::with_barbican();
     let all = whole.records();
     for (number, (table, key, value)) in all.iter().enumerate() {
         for (other_table, other_key, other_value) in &all[number + 1..] {

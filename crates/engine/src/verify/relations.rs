@@ -347,6 +347,18 @@ impl Check<'_> {
             Seen::There(list) if list.body.get(keystore).is_some() => Ok(RecordName::of::<SvmKeystores>(&own)),
             // Whether it was among these is not known.
             Seen::Unreadable if self.core.keystore.id() != Some(keystore) => Ok(RecordName::of::<SvmKeystores>(&own)),
+            // The cluster has another one, and never has a second.
+            seen @ (Seen::There(_) | Seen::Absent) if self.core.keystore.id().is_some_and(|its| its != keystore) => {
+                let (problem, stands) = match seen {
+                    Seen::Absent => (Problem::Missing, "whose record is not there: put it back from a copy"),
+                    _ => {
+                        (Problem::Inconsistent, "which is not among these: one of the two records is from another time")
+                    }
+                };
+                let detail = format!("KEKs of the SVM are kept by keystore {keystore}, {stands}, or restore a backup");
+                self.found::<SvmKeystores>(&own, problem, detail);
+                Ok(RecordName::of::<SvmKeystores>(&own))
+            }
             Seen::There(_) | Seen::Unreadable | Seen::Absent => {
                 let record = RecordName { table: Table::Keystores, key: keystore.as_bytes().to_vec() };
                 if self.view.read::<KeystoreRecord>(&record.key)?.is_absent() {
@@ -400,7 +412,8 @@ impl Check<'_> {
     /// Why a keystore has no keeper.
     fn why(&self, record: &RecordName, keystore: Uuid) -> Unavailable {
         if let Subject::SvmKeystores(_) = record.subject() {
-            return Unavailable::Damaged;
+            let is_missing = self.found.iter().any(|(name, what, _)| (name, *what) == (record, Problem::Missing));
+            return if is_missing { Unavailable::Missing } else { Unavailable::Damaged };
         }
         match self.census.keystores.get(&keystore) {
             None => Unavailable::Missing,

@@ -7,7 +7,7 @@ use claviger::store::MemoryStore;
 use claviger::store::faults::{Crash, Tear};
 use claviger::{Engine, JobError, KeyAlgorithm, ObjectRef, Options, RecordName, Store, SvmId, Table};
 
-use super::{Bytes, Records, copy_of, name, options, put, records, versions, volume};
+use super::{Bytes, Records, copy_of, name, put, records, vault, versions, volume};
 
 /// Its keys, each with its versions.
 pub(crate) type Keys = BTreeMap<(SvmId, ObjectRef), Vec<(u32, Bytes)>>;
@@ -17,6 +17,8 @@ pub(crate) type Keys = BTreeMap<(SvmId, ObjectRef), Vec<(u32, Bytes)>>;
 pub(crate) struct Whole {
     pub(crate) store: Arc<MemoryStore>,
     pub(crate) svms: [SvmId; 3],
+    /// The one whose KEK is kept by a keystore of its own.
+    pub(crate) own: Option<SvmId>,
     pub(crate) keys: Keys,
 }
 
@@ -26,7 +28,7 @@ pub(crate) fn drive(number: u128) -> ObjectRef {
 
 /// Nothing goes on by itself.
 pub(crate) fn idle() -> Options {
-    Options { resume_jobs: false, ..options() }
+    Options { resume_jobs: false, ..vault::options_with(&vault::vault()) }
 }
 
 impl Whole {
@@ -50,11 +52,24 @@ impl Whole {
         let rekeyed = engine.rekey_internal(svms[2]).unwrap().wait();
         assert!(matches!(rekeyed, Err(JobError::Interrupted { .. })), "{rekeyed:?}");
         drop(engine);
-        let whole = Self { store, svms, keys };
+        let whole = Self { store, svms, own: None, keys };
         let engine = whole.open();
         super::verify_clean(&engine);
         assert_eq!(super::kek_versions(&engine, svms[2]), Some((2, Some(1))));
         whole
+    }
+
+    /// The same, where the second SVM's KEK is kept by one of two keystores of its own, at a vault in memory.
+    pub(crate) fn with_barbican() -> Self {
+        let whole = Self::new();
+        let engine = whole.open();
+        let svm = whole.svms[1];
+        vault::create(&engine, svm, "B", 2);
+        let keystore = vault::create_enabled(&engine, svm, "A", 1);
+        engine.migrate(svm, keystore).unwrap().wait().unwrap();
+        super::verify_clean(&engine);
+        drop(engine);
+        Self { own: Some(svm), ..whole }
     }
 
     /// Every record.
@@ -91,7 +106,8 @@ impl Whole {
     /// The SVMs whose KEKs cannot be had without this record.
     pub(crate) fn svms_that_need(&self, record: &RecordName) -> Vec<SvmId> {
         match (record.table, record.key.len()) {
-            (Table::Keystores, _) => self.svms.to_vec(),
+            (Table::Keystores, 16) => self.svms.into_iter().filter(|svm| self.own != Some(*svm)).collect(),
+            (Table::Keystores, _) => self.own.into_iter().collect(),
             (Table::Keks, 16) => vec![SvmId::from_bytes(record.key.as_slice().try_into().unwrap())],
             // Identity, SVMs, names, jobs and counts of seals: no key needs them to open. A key needs no other.
             _ => Vec::new(),

@@ -39,23 +39,25 @@ impl Change {
             To::Cluster => engine.keystore().unwrap().id,
             To::Own(name) => own(name),
         };
-        let ended = |job: Result<Job, SvmKeystoreError>| -> Result<(), Failed> { Ok(drop(job?.wait()?)) };
+        let ended = |job: Result<Job, SvmKeystoreError>| -> Result<(), Failed> {
+            job?.wait()?;
+            Ok(())
+        };
         match self {
-            Self::Create(name, number) => {
-                Ok(drop(engine.create_barbican(svm, &keystore_name(name), &settings(number))?))
-            }
-            Self::Enable(name) => ended(engine.enable(own(name))),
-            Self::Switch(keystore) => ended(engine.switch(svm, to(keystore))),
-            Self::Migrate(keystore) => ended(engine.migrate(svm, to(keystore))),
-            Self::RekeyExternal(name, number) => ended(engine.rekey_external(own(name), &secret_url(number))),
-            Self::Disable(name) => ended(engine.disable(own(name))),
-            Self::Delete(name) => Ok(engine.delete_keystore(own(name))?),
+            Self::Create(name, number) => drop(engine.create_barbican(svm, &keystore_name(name), &settings(number))?),
+            Self::Enable(name) => ended(engine.enable(own(name)))?,
+            Self::Switch(keystore) => ended(engine.switch(svm, to(keystore)))?,
+            Self::Migrate(keystore) => ended(engine.migrate(svm, to(keystore)))?,
+            Self::RekeyExternal(name, number) => ended(engine.rekey_external(own(name), &secret_url(number)))?,
+            Self::Disable(name) => ended(engine.disable(own(name)))?,
+            Self::Delete(name) => engine.delete_keystore(own(name))?,
             Self::Update(name, id) => {
                 let credential = Some(credential(id, CREDENTIAL_SECRET));
                 let update = BarbicanUpdate { credential, ..BarbicanUpdate::default() };
-                Ok(drop(engine.update_barbican(own(name), &update)?))
+                engine.update_barbican(own(name), &update)?;
             }
         }
+        Ok(())
     }
 
     /// How a hierarchy that was as `before`, and is not any more, stands now.

@@ -5,6 +5,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod log;
+mod own;
 mod types;
 
 use std::fs;
@@ -65,6 +66,7 @@ fn nothing_that_is_said_logged_or_kept_holds_a_secret() {
     run.common_criteria(&scratch.path().join("common-criteria"));
     run.refusals(&dir, scratch.path());
     run.damage(&dir);
+    run.own_keystores();
 
     let key = random_text(64);
     run.secrets.passphrase(&key);
@@ -73,7 +75,7 @@ fn nothing_that_is_said_logged_or_kept_holds_a_secret() {
 
     let log = log::kept();
     let text = String::from_utf8_lossy(&log);
-    for part in ["TRACE sled", "rekey{job=", "PANIC ", "close", "passphrase changed", "ERROR"] {
+    for part in ["TRACE sled", "job{job=", "PANIC ", "close", "passphrase changed", "ERROR"] {
         assert!(text.contains(part), "the log has nothing of {part:?}");
     }
     run.heard.bytes(&log);

@@ -184,7 +184,9 @@ pub(crate) fn print_made_of(heard: &mut Heard, arena: &Arena, key: &[u8; 64], pa
     heard.debug(&record);
     heard.error(&sealing.open(record, key).unwrap_err());
     heard.error(&sealing.open(record, &[key, &key[..]].concat()).unwrap_err());
-    heard.debug(&BodyKey::of_backup(arena, &half()).unwrap());
+    let body = BodyKey::of_backup(arena, &half()).unwrap();
+    heard.debug(&body);
+    heard.error(&body.open_secret(b"x", &[key, &key[..]].concat()).unwrap_err());
     heard.error(&claviger_wrap::GenerateError::from(arena_full(arena)));
     heard.error(&random_error());
 
