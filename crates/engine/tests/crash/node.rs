@@ -142,8 +142,25 @@ impl Node {
 
     /// Whether a job waits to be resumed.
     pub(crate) fn has_unfinished_jobs(&self) -> bool {
-        let is_unfinished = |status: &JobStatus| matches!(status, JobStatus::Running | JobStatus::Interrupted);
-        self.engine.as_ref().is_some_and(|engine| engine.jobs().unwrap().iter().any(|job| is_unfinished(&job.status)))
+        !self.unfinished_jobs().is_empty()
+    }
+
+    /// Whether the jobs that have not ended only fetch KEKs.
+    pub(crate) fn has_only_to_fetch(&self) -> bool {
+        self.unfinished_jobs().iter().all(|job| matches!(job.operation, JobOperation::Restore { .. }))
+    }
+
+    pub(crate) fn finish_jobs(&self) -> Result<(), Failed> {
+        for job in self.engine().resume_jobs()? {
+            job.wait()?;
+        }
+        Ok(())
+    }
+
+    fn unfinished_jobs(&self) -> Vec<JobInfo> {
+        let is_unfinished = |job: &JobInfo| matches!(job.status, JobStatus::Running | JobStatus::Interrupted);
+        let jobs = self.engine.as_ref().map(|engine| engine.jobs().unwrap());
+        jobs.into_iter().flatten().filter(is_unfinished).collect()
     }
 }
 
