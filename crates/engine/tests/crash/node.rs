@@ -140,10 +140,13 @@ impl Node {
         self.engine.as_ref().map_or(Ok(View::default()), |engine| View::of(engine, &self.disk))
     }
 
-    /// Whether a job waits to be resumed.
+    /// Whether a job waits to be resumed that changes something: KEKs may still be asked for.
     pub(crate) fn has_unfinished_jobs(&self) -> bool {
-        let is_unfinished = |status: &JobStatus| matches!(status, JobStatus::Running | JobStatus::Interrupted);
-        self.engine.as_ref().is_some_and(|engine| engine.jobs().unwrap().iter().any(|job| is_unfinished(&job.status)))
+        let is_unfinished = |job: &JobInfo| {
+            matches!(job.status, JobStatus::Running | JobStatus::Interrupted)
+                && !matches!(job.operation, JobOperation::Restore { .. })
+        };
+        self.engine.as_ref().is_some_and(|engine| engine.jobs().unwrap().iter().any(is_unfinished))
     }
 }
 
