@@ -10,8 +10,8 @@ use std::sync::Arc;
 use claviger_wrap::SealingKey;
 use uuid::Uuid;
 
-use crate::engine::OpenEngineError;
 use crate::files;
+use crate::open_error::OpenEngineError;
 use crate::options::AnchorSource;
 use crate::records::{self, AnchorRecord, RecordError, V1};
 

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::credential::{CredentialPlace, ResealError};
-use crate::engine::{Core, Engine, OpenEngineError, create_store};
+use crate::engine::{Core, Engine, create_store};
 use crate::error::{Advice, Blame, Fault};
 use crate::key_error::KeyError;
 use crate::key_record::{KeyRecord, parse_store_key};
@@ -22,6 +22,7 @@ use crate::keys::{PAGE, guard, refuses_keys};
 use crate::keystores::KeystoreError;
 use crate::live::Keks;
 use crate::onboard;
+use crate::open_error::OpenEngineError;
 use crate::opening::open_all;
 use crate::options::{AnchorSource, KeyMemory, Options, SealingSource};
 use crate::records::{

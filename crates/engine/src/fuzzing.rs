@@ -8,8 +8,8 @@ use claviger_wrap::{Key256, KeyHeader, SvmId};
 
 use crate::backup::text::Backup;
 use crate::backup::{BackupTextError, Hierarchy};
-use crate::engine::OpenEngineError;
 use crate::key_record::{KeyRecord, KeyRecordError, ObjectRef, parse_store_key};
+use crate::open_error::OpenEngineError;
 use crate::options::SealingSource;
 use crate::records::{
     AnchorRecord, Body, EpochRecord, JobRecord, KekList, KeystoreRecord, NameRecord, NodeRecord, RecordError,

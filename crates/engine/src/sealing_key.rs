@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use claviger_secret::Arena;
 use claviger_wrap::{Key256, SystemRandom};
 
-use crate::engine::OpenEngineError;
 use crate::files;
+use crate::open_error::OpenEngineError;
 use crate::options::SealingSource;
 
 const FILE_NAME: &str = "sealing.key";

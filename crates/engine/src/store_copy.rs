@@ -9,9 +9,10 @@ use claviger_store::{
 };
 
 use crate::anchor;
-use crate::engine::{Core, Engine, OpenEngineError, create_store, store_dir};
+use crate::engine::{Core, Engine, create_store, store_dir};
 use crate::error::{Advice, Blame, Fault};
 use crate::keys::PAGE;
+use crate::open_error::OpenEngineError;
 use crate::options::{KeyMemory, Options, SealingSource};
 use crate::records::{NodeRecord, RecordName};
 use crate::sealing_key;

@@ -201,13 +201,6 @@ impl<'a> Run<'a> {
                 self.known = now;
                 return Ok(());
             }
-            if stand == Stand::Done && !is_awaited && self.node.has_only_to_fetch() {
-                // What is left is of the start, and not of the step.
-                if let Err(failed) = self.node.finish_jobs() {
-                    self.survived(&failed)?;
-                }
-                continue;
-            }
             match step.run(&mut self.node) {
                 Ok(told) => self.told = Some(told),
                 Err(failed) => self.survived(&failed)?,

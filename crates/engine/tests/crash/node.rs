@@ -140,27 +140,13 @@ impl Node {
         self.engine.as_ref().map_or(Ok(View::default()), |engine| View::of(engine, &self.disk))
     }
 
-    /// Whether a job waits to be resumed.
+    /// Whether a job waits to be resumed that changes something: KEKs may still be asked for.
     pub(crate) fn has_unfinished_jobs(&self) -> bool {
-        !self.unfinished_jobs().is_empty()
-    }
-
-    /// Whether the jobs that have not ended only fetch KEKs.
-    pub(crate) fn has_only_to_fetch(&self) -> bool {
-        self.unfinished_jobs().iter().all(|job| matches!(job.operation, JobOperation::Restore { .. }))
-    }
-
-    pub(crate) fn finish_jobs(&self) -> Result<(), Failed> {
-        for job in self.engine().resume_jobs()? {
-            job.wait()?;
-        }
-        Ok(())
-    }
-
-    fn unfinished_jobs(&self) -> Vec<JobInfo> {
-        let is_unfinished = |job: &JobInfo| matches!(job.status, JobStatus::Running | JobStatus::Interrupted);
-        let jobs = self.engine.as_ref().map(|engine| engine.jobs().unwrap());
-        jobs.into_iter().flatten().filter(is_unfinished).collect()
+        let is_unfinished = |job: &JobInfo| {
+            matches!(job.status, JobStatus::Running | JobStatus::Interrupted)
+                && !matches!(job.operation, JobOperation::Restore { .. })
+        };
+        self.engine.as_ref().is_some_and(|engine| engine.jobs().unwrap().iter().any(is_unfinished))
     }
 }
 
