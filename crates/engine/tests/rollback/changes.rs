@@ -1,15 +1,15 @@
 //! What raises the epoch, and what an older copy is refused for.
 
-use std::sync::mpsc::channel;
 use std::sync::Arc;
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use crate::common::stores::HoldingStore;
 use crate::common::{self, name, passphrase, volume};
 use claviger::store::MemoryStore;
 use claviger::{
-    Advice, Blame, Engine, Fault, KeyAlgorithm, KeyError, NewKey,
-    OpenEngineError, RecordError, Standing, Store, SvmError, SvmId, Table,
+    Advice, Blame, Engine, Fault, KeyAlgorithm, KeyError, NewKey, OpenEngineError, RecordError, Standing, Store,
+    SvmError, SvmId, Table,
 };
 
 use crate::node::*;

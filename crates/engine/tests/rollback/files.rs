@@ -5,10 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::common::{self, name, passphrase, volume};
 use claviger::store::MemoryStore;
-use claviger::{
-    Anchor, AnchorError, AnchorSource, Engine, OnboardMode,
-    OpenEngineError, Options, Standing,
-};
+use claviger::{Anchor, AnchorError, AnchorSource, Engine, OnboardMode, OpenEngineError, Options, Standing};
 use tempfile::TempDir;
 use uuid::Uuid;
 

@@ -7,10 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::common::{self, name, passphrase, volume};
 use claviger::store::MemoryStore;
-use claviger::{
-    Anchor, AnchorError, AnchorSource, Engine, KeyAlgorithm, OnboardMode,
-    OpenEngineError, Options, Store, SvmId,
-};
+use claviger::{Anchor, AnchorError, AnchorSource, Engine, KeyAlgorithm, OnboardMode, OpenEngineError, Options, SvmId};
 use uuid::Uuid;
 
 pub(crate) const XTS: KeyAlgorithm = KeyAlgorithm::XtsAes256;

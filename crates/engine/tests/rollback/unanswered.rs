@@ -1,16 +1,15 @@
 //! Anchors that do not answer, and epochs that are lost.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::mpsc::channel;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::common::{self, name, passphrase, versions, volume};
 use claviger::store::{Batch, MemoryStore};
 use claviger::{
-    Blame, Engine, Fault, KeyError, NewKey,
-    OpenEngineError, RecordError, Standing, Store, SvmError, SvmId, Table,
+    Blame, Engine, Fault, KeyError, NewKey, OpenEngineError, RecordError, Standing, Store, SvmError, SvmId, Table,
 };
 
 use crate::node::*;
