@@ -75,6 +75,7 @@ fn a_backup_that_is_made_while_an_operation_runs_holds_nobody() {
     assert_eq!(restored.jobs().unwrap(), []);
     assert_eq!(vault::keepers_of(&restored, stage.svm), [stage.own[0]]);
     restored.import_keys(&*stage.store.inner, |_| ()).unwrap();
+    verify_clean(&restored);
     restored.migrate(stage.svm, stage.cluster()).unwrap().wait().unwrap();
     verify_clean(&restored);
 }

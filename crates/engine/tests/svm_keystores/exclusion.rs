@@ -242,7 +242,7 @@ fn the_first_key_and_a_switch_meet() {
 /// No call of the store lies between what such a job looks at and what it commits, so this is tried some times.
 #[test]
 fn keystores_that_are_made_meanwhile_do_not_hold_up_a_job() {
-    for _ in 0..30 {
+    for _ in 0..10 {
         let stage = Stage::with_keys();
         thread::scope(|scope| {
             let made = scope.spawn(|| (0..30).for_each(|number| stage.creates(&format!("number {number}"), 3)));
