@@ -3,6 +3,7 @@
 
 mod check;
 mod client;
+mod connect;
 mod deadline;
 mod error;
 mod exchange;
