@@ -6,11 +6,12 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
 use url::Host;
 
 use crate::deadline::Deadline;
 use crate::error::{BarbicanError, Service, Stage, Unanswered};
+use crate::names;
 use crate::url::Origin;
 
 /// The longest that an address may keep silent while there is another to try.
@@ -35,12 +36,10 @@ impl Connector {
             Host::Ipv4(address) => vec![(*address, origin.port()).into()],
             Host::Ipv6(address) => vec![(*address, origin.port()).into()],
             Host::Domain(name) => {
-                let found = lookup_host((name.as_str(), origin.port()));
-                deadline
-                    .bound((service, Stage::Connecting), found)
-                    .await?
-                    .map_err(|error| BarbicanError::Unreachable { service, source: Unanswered::Name(Arc::new(error)) })?
-                    .collect()
+                let found = names::addresses(name, origin.port());
+                deadline.bound((service, Stage::Connecting), found).await?.map_err(|error| {
+                    BarbicanError::Unreachable { service, source: Unanswered::Name(Arc::new(error)) }
+                })?
             }
         };
         let stream = self.first(service, origin, addresses, deadline, TcpStream::connect).await?;

@@ -11,8 +11,9 @@ use arc_swap::ArcSwapOption;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
-/// How many names are looked up at a time, each on a thread that ends soon after: the system's lookup blocks.
-const MAX_LOOKUPS: usize = 16;
+/// How many names are looked up at a time, each on a thread that ends soon after: the system's lookup blocks. A name holds
+/// two at most, so that this is only reached when some hundred cannot be looked up.
+const MAX_LOOKUPS: usize = 512;
 
 /// Does the work, and whenever it pauses or ends, clears the stack and the registers as [`claviger_secret::burned`] does.
 ///

@@ -10,6 +10,7 @@ mod exchange;
 mod io;
 mod keystone;
 mod metadata;
+mod names;
 mod roots;
 mod session;
 mod site;
