@@ -183,7 +183,7 @@ pub enum Unanswered {
         /// How.
         source: Arc<dyn StdError + Send + Sync>,
     },
-    /// It answered that it cannot serve now: 429, 500 without a word, 502, 503 or 504.
+    /// It answered that it cannot serve now: 429, 500, 502, 503 or 504.
     #[error("it answered with status {0}")]
     Status(u16),
     /// The proxy could not reach it.

@@ -156,12 +156,14 @@ enum Wait {
     TooLong,
 }
 
-/// Whether an answer says that the service cannot serve now. Barbican's is 503 while Keystone is gone, and 500 without a
-/// word while Keystone hangs.
+/// Whether an answer says that the service cannot serve now. Barbican's is 503 while Keystone is gone, and 500 while
+/// Keystone hangs; and both services' is 500 while their database or HSM fails over.
 fn unavailable(answer: &Answer) -> Option<Wait> {
     match answer.status {
-        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => Some(Wait::AsUsual),
-        StatusCode::INTERNAL_SERVER_ERROR if answer.body.is_empty() => Some(Wait::AsUsual),
+        StatusCode::INTERNAL_SERVER_ERROR
+        | StatusCode::BAD_GATEWAY
+        | StatusCode::SERVICE_UNAVAILABLE
+        | StatusCode::GATEWAY_TIMEOUT => Some(Wait::AsUsual),
         StatusCode::TOO_MANY_REQUESTS => Some(match answer.headers.get(RETRY_AFTER).map(seconds) {
             None => Wait::AsUsual,
             Some(Some(wait)) if wait <= LONGEST_WAIT => Wait::AtLeast(wait),

@@ -154,7 +154,7 @@ fn nothing_that_is_said_holds_a_secret() {
     said.debug(&key);
     for answer in ["401 Unauthorized", "403 Forbidden", "404 Not Found", "500 Internal Server Error", "302 Found"] {
         let server = Server::start(move |seen| reply(answer, "", &seen.body));
-        let error = support::client_of(&server).key(&server.secret()).unwrap_err();
+        let error = support::hasty(&server, 1000).key(&server.secret()).unwrap_err();
         said.error(&error);
     }
     let log = heard.0.lock().unwrap().clone();
