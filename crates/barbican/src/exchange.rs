@@ -45,6 +45,7 @@ pub(crate) struct Ask<'a> {
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
+    /// Of a success; empty with any other status.
     pub(crate) body: Zeroizing<Vec<u8>>,
     /// The version of TLS.
     pub(crate) tls: &'static str,
@@ -95,7 +96,11 @@ impl Ask<'_> {
         let answer = answer.map_err(|error| http_error(self.service, Stage::Waiting, error))?;
         tracing::debug!(service = %self.service, target = %self.target, status = %answer.status(), "answered");
         let (status, headers) = (answer.status(), answer.headers().clone());
-        let body = self.read(answer, deadline).await?;
+        // The rest of a refusal decides nothing, so it must not be able to.
+        let body = match status.is_success() {
+            true => self.read(answer, deadline).await?,
+            false => Zeroizing::default(),
+        };
         let tls = connection.tls;
         connection.close().await;
         Ok(Answer { status, headers, body, tls })
@@ -120,7 +125,6 @@ impl Ask<'_> {
     }
 
     async fn read(&self, answer: Response<Incoming>, deadline: Deadline) -> Result<Zeroizing<Vec<u8>>, BarbicanError> {
-        let is_success = answer.status().is_success();
         let mut incoming = answer.into_body();
         // All of it at once, so that no smaller one is left behind.
         let mut body = Zeroizing::new(Vec::with_capacity(self.limit));
@@ -129,10 +133,6 @@ impl Ask<'_> {
             let frame = frame.map_err(|error| http_error(self.service, Stage::Reading, error))?;
             let Ok(data) = frame.into_data() else { continue };
             if body.len() + data.len() > self.limit {
-                // What a refusal says does not matter.
-                if !is_success {
-                    break;
-                }
                 return Err(self.misbehaving(Misbehaviour::TooLong { limit: self.limit }));
             }
             body.extend_from_slice(&data);

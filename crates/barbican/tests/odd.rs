@@ -208,6 +208,16 @@ fn a_status_decides_whatever_the_body_says() {
 }
 
 #[test]
+fn a_status_decides_though_its_body_never_comes() {
+    let head = "HTTP/1.1 404 Not Found\r\nContent-Length: 4000\r\n\r\n".as_bytes();
+    for ending in [|head: &[u8]| Reply::Drip(head.to_vec()), |head: &[u8]| Reply::Bytes(head.to_vec())] {
+        let (outcome, server) = payloads(move || ending(head));
+        assert!(matches!(outcome, Err(BarbicanError::SecretMissing { status: 404 })), "{outcome:?}");
+        assert_eq!(server.seen().len(), 3);
+    }
+}
+
+#[test]
 fn a_500_is_tried_again_whatever_it_says() {
     for (first, body) in [(Seen::is_login as fn(&Seen) -> bool, KEYSTONE_500), (Seen::is_payload, BARBICAN_500)] {
         let asked = AtomicUsize::new(0);
