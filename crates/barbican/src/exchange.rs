@@ -78,7 +78,8 @@ impl Ask<'_> {
             let wait = match (waits.next(), asked) {
                 (None, _) | (_, Wait::TooLong) => return Err(failure),
                 (Some(wait), Wait::AsUsual) => wait,
-                (Some(wait), Wait::AtLeast(asked)) => wait.max(asked),
+                // All are asked to wait as long: the chance in ours keeps them apart.
+                (Some(wait), Wait::Longer(asked)) => asked + wait,
             };
             tracing::debug!(service = %self.service, %failure, ?wait, "no answer; trying again");
             if !deadline.allows_wait(wait).await {
@@ -152,7 +153,8 @@ impl Ask<'_> {
 /// How long to wait before the next try.
 enum Wait {
     AsUsual,
-    AtLeast(Duration),
+    /// By so much.
+    Longer(Duration),
     TooLong,
 }
 
@@ -160,15 +162,16 @@ enum Wait {
 /// Keystone hangs; and both services' is 500 while their database or HSM fails over.
 fn unavailable(answer: &Answer) -> Option<Wait> {
     match answer.status {
-        StatusCode::INTERNAL_SERVER_ERROR
-        | StatusCode::BAD_GATEWAY
-        | StatusCode::SERVICE_UNAVAILABLE
-        | StatusCode::GATEWAY_TIMEOUT => Some(Wait::AsUsual),
-        StatusCode::TOO_MANY_REQUESTS => Some(match answer.headers.get(RETRY_AFTER).map(seconds) {
-            None => Wait::AsUsual,
-            Some(Some(wait)) if wait <= LONGEST_WAIT => Wait::AtLeast(wait),
-            Some(_) => Wait::TooLong,
-        }),
+        StatusCode::INTERNAL_SERVER_ERROR | StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => {
+            Some(Wait::AsUsual)
+        }
+        StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
+            Some(match answer.headers.get(RETRY_AFTER).map(seconds) {
+                None => Wait::AsUsual,
+                Some(Some(wait)) if wait <= LONGEST_WAIT => Wait::Longer(wait),
+                Some(_) => Wait::TooLong,
+            })
+        }
         _ => None,
     }
 }

@@ -28,7 +28,7 @@ use crate::site::{Proxy, ProxyKind, ProxyUser, Site};
 use crate::tls::{configuration, handshake_error};
 use crate::url::Origin;
 
-/// The longest head of an answer, in bytes. Tokens are in it.
+/// The longest head of an answer, in bytes, though as much again may come with the piece that is over it. Tokens are in it.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 
 /// How to get to the services.
