@@ -23,9 +23,9 @@ pub enum SetupError {
     /// The time limit is 0.
     #[error("the time limit must not be 0")]
     NoTime,
-    /// The proxy's host is neither a name nor an address.
-    #[error("`{0}` is no host name and no address of a proxy")]
-    ProxyHost(String),
+    /// The proxy's host is neither a name nor an address. It is not told: a password may have been written into it.
+    #[error("the proxy's host is no host name and no address; its port, user and password are given apart from it")]
+    ProxyHost,
     /// A colon in the user's name would end it (RFC 7617, section 2).
     #[error("the name of the proxy's user must hold no colon")]
     ProxyUser,

@@ -130,7 +130,7 @@ impl ProxyWay {
             Err(_) => Host::parse(&proxy.host),
         };
         let origin = host.ok().and_then(|host| Origin::new(host, proxy.port).ok());
-        let origin = origin.ok_or_else(|| SetupError::ProxyHost(proxy.host.clone()))?;
+        let origin = origin.ok_or(SetupError::ProxyHost)?;
         let authorization = proxy.user.as_ref().map(|user| basic(arena, user)).transpose()?;
         Ok(Self { kind: proxy.kind, origin, authorization })
     }
