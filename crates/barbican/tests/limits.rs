@@ -222,22 +222,6 @@ fn one_new_login_serves_all_whose_token_was_refused() {
 }
 
 #[test]
-fn a_wrong_credential_is_tried_once_for_all_who_wait() {
-    // Not before all of them wait: each has been started, and the first holds the login.
-    let server = Server::start(|seen| match seen.is_login() {
-        true => {
-            thread::sleep(Duration::from_millis(500));
-            reply("401 Unauthorized", "", "")
-        }
-        false => well(seen),
-    });
-    for outcome in all_at_once(&client_of(&server), &server) {
-        assert!(matches!(outcome, Err(BarbicanError::CredentialRefused { service: Service::Keystone, status: 401 })));
-    }
-    assert_eq!(server.logins(), 1);
-}
-
-#[test]
 fn a_failed_login_is_not_remembered() {
     let asked = AtomicUsize::new(0);
     let server = Server::start(move |seen| match asked.fetch_add(1, Ordering::SeqCst) {
