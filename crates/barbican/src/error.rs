@@ -123,6 +123,13 @@ pub enum BarbicanError {
     /// The thread for input and output did not keep the time limit, which is our fault, or the machine is overloaded.
     #[error("the client's own thread did not answer within the time limit; if the machine is idle, report this")]
     Stalled,
+    /// The thread for input and output, or the work on it, ended without an answer, which is our fault. The next call gets
+    /// another thread if need be.
+    #[error("the client's own thread failed in this call: report this, and try again")]
+    Failed,
+    /// The thread for input and output had ended, and another could not be started.
+    #[error("the thread for input and output could not be started; see to the process's limits, then try again")]
+    Thread(#[source] Arc<io::Error>),
     /// No room in key memory.
     #[error("there is no room in key memory for what was fetched")]
     Arena(#[source] Arc<ArenaError>),
