@@ -1,6 +1,7 @@
 //! The client: calls that wait, and the one thread that works.
 
 use std::fmt;
+use std::process;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
@@ -30,7 +31,8 @@ const SLACK: Duration = Duration::from_millis(500);
 /// runtime too. All clients of a process share one thread for input and output, beside short-lived ones that look up names. A client does not survive a `fork`: in a
 /// child, every call is [`BarbicanError::Forked`].
 pub struct Client {
-    io: Arc<Io>,
+    /// The process that made it.
+    pid: u32,
     site: Arc<Inside>,
     timeout: Duration,
 }
@@ -57,8 +59,8 @@ impl Client {
             claviger_secret::burned(|_| Ok::<_, SetupError>((Way::new(arena, site)?, copy(arena, credential)?)))?;
         let keystone = site.keystone.clone();
         let inside = Inside { arena: arena.clone(), way, keystone, credential, session: Session::default() };
-        let io = Io::of_this_process().map_err(SetupError::Thread)?;
-        Ok(Self { io, site: Arc::new(inside), timeout: site.timeout })
+        Io::of_this_process().map_err(SetupError::Thread)?;
+        Ok(Self { pid: process::id(), site: Arc::new(inside), timeout: site.timeout })
     }
 
     /// What Barbican says of the secret.
@@ -134,14 +136,15 @@ impl Client {
         F: Future<Output = Result<T, BarbicanError>> + Send + 'static,
     {
         // First of all: a child must not touch the parent's secrets.
-        if !self.io.is_here() {
+        if self.pid != process::id() {
             return Err(BarbicanError::Forked);
         }
+        let io = Io::of_this_process().map_err(|error| BarbicanError::Thread(Arc::new(error)))?;
         let (tell, told) = channel();
         let until = Instant::now().checked_add(self.timeout.saturating_add(SLACK));
         let work = work(Arc::clone(&self.site), Deadline::after(self.timeout), tell.clone());
         let span = tracing::debug_span!("barbican", call = name);
-        let task = self.io.handle().spawn(
+        let task = io.handle().spawn(
             async move {
                 // The work is gone before its caller goes on, and so is all that it left.
                 let outcome = burned(work).await;
@@ -154,10 +157,11 @@ impl Client {
             match next(&told, until) {
                 Ok(Told::Hop(hop)) => each(&hop),
                 Ok(Told::End(outcome)) => return outcome,
-                Err(_) => {
+                Err(RecvTimeoutError::Timeout) => {
                     task.abort();
                     return Err(BarbicanError::Stalled);
                 }
+                Err(RecvTimeoutError::Disconnected) => return Err(BarbicanError::Failed),
             }
         }
     }
@@ -228,4 +232,30 @@ fn copy(arena: &Arena, credential: &Credential) -> Result<Credential, SetupError
     let mut kept = arena.bytes(secret.len())?;
     kept.expose_mut().copy_from_slice(secret.expose());
     Ok(Credential { id: id.clone(), secret: kept })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use claviger_secret::ArenaOptions;
+
+    #[test]
+    fn work_that_panics_is_told_at_once() {
+        let arena = Arena::new(&ArenaOptions { keys: 8, states: 8, ..ArenaOptions::default() }).unwrap();
+        let site = Site {
+            keystone: "https://localhost/v3".parse().unwrap(),
+            proxy: None,
+            verify: false,
+            verify_host: false,
+            extra_roots: Vec::new(),
+            timeout: Duration::from_secs(60),
+        };
+        let credential = Credential { id: "id".to_owned(), secret: arena.bytes(8).unwrap() };
+        let client = Client::new(&arena, &site, &credential).unwrap();
+        let began = Instant::now();
+        let outcome: Result<(), _> = client.call("test", |_, _, _| async { panic!("on purpose") });
+        assert!(matches!(outcome, Err(BarbicanError::Failed)), "{outcome:?}");
+        assert!(began.elapsed() < site.timeout);
+        assert!(client.call("test", |_, _, _| async { Ok(()) }).is_ok());
+    }
 }

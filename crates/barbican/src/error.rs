@@ -23,9 +23,9 @@ pub enum SetupError {
     /// The time limit is 0.
     #[error("the time limit must not be 0")]
     NoTime,
-    /// The proxy's host is neither a name nor an address.
-    #[error("`{0}` is no host name and no address of a proxy")]
-    ProxyHost(String),
+    /// The proxy's host is neither a name nor an address. It is not told: a password may have been written into it.
+    #[error("the proxy's host is no host name and no address; its port, user and password are given apart from it")]
+    ProxyHost,
     /// A colon in the user's name would end it (RFC 7617, section 2).
     #[error("the name of the proxy's user must hold no colon")]
     ProxyUser,
@@ -123,6 +123,13 @@ pub enum BarbicanError {
     /// The thread for input and output did not keep the time limit, which is our fault, or the machine is overloaded.
     #[error("the client's own thread did not answer within the time limit; if the machine is idle, report this")]
     Stalled,
+    /// The thread for input and output, or the work on it, ended without an answer, which is our fault. The next call gets
+    /// another thread if need be.
+    #[error("the client's own thread failed in this call: report this, and try again")]
+    Failed,
+    /// The thread for input and output had ended, and another could not be started.
+    #[error("the thread for input and output could not be started; see to the process's limits, then try again")]
+    Thread(#[source] Arc<io::Error>),
     /// No room in key memory.
     #[error("there is no room in key memory for what was fetched")]
     Arena(#[source] Arc<ArenaError>),
@@ -183,7 +190,7 @@ pub enum Unanswered {
         /// How.
         source: Arc<dyn StdError + Send + Sync>,
     },
-    /// It answered that it cannot serve now: 429, 500 without a word, 502, 503 or 504.
+    /// It answered that it cannot serve now: 429, 500, 502, 503 or 504.
     #[error("it answered with status {0}")]
     Status(u16),
     /// The proxy could not reach it.

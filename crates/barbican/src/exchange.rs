@@ -45,6 +45,7 @@ pub(crate) struct Ask<'a> {
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
+    /// Of a success; empty with any other status.
     pub(crate) body: Zeroizing<Vec<u8>>,
     /// The version of TLS.
     pub(crate) tls: &'static str,
@@ -59,29 +60,50 @@ pub(crate) enum Tries {
     Several,
 }
 
+/// Why there is no answer.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) error: BarbicanError,
+    /// Whether a call with more time might have got one.
+    pub(crate) is_cut_off: bool,
+}
+
+impl From<BarbicanError> for Failure {
+    fn from(error: BarbicanError) -> Self {
+        Self { is_cut_off: error.is_out_of_time(), error }
+    }
+}
+
+impl From<Failure> for BarbicanError {
+    fn from(failure: Failure) -> Self {
+        failure.error
+    }
+}
+
 impl Ask<'_> {
     /// Asks until there is an answer that decides something, or no use in asking again.
-    pub(crate) async fn answer(&self, way: &Way, tries: Tries, deadline: Deadline) -> Result<Answer, BarbicanError> {
+    pub(crate) async fn answer(&self, way: &Way, tries: Tries, deadline: Deadline) -> Result<Answer, Failure> {
         let more = if tries == Tries::Several { MORE_TRIES } else { 0 };
         let mut waits = ExponentialBuilder::new().with_min_delay(FIRST_WAIT).with_max_times(more).with_jitter().build();
         loop {
             let met = self.once(way, deadline).await;
-            let (failure, asked) = match met {
+            let (error, asked) = match met {
                 Ok(answer) => match unavailable(&answer) {
                     None => return Ok(answer),
                     Some(wait) => (self.unreachable(Unanswered::Status(answer.status.as_u16())), wait),
                 },
                 Err(error) if helps_again(&error) => (error, Wait::AsUsual),
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.into()),
             };
             let wait = match (waits.next(), asked) {
-                (None, _) | (_, Wait::TooLong) => return Err(failure),
+                (None, _) | (_, Wait::TooLong) => return Err(error.into()),
                 (Some(wait), Wait::AsUsual) => wait,
-                (Some(wait), Wait::AtLeast(asked)) => wait.max(asked),
+                // All are asked to wait as long: the chance in ours keeps them apart.
+                (Some(wait), Wait::Longer(asked)) => asked + wait,
             };
-            tracing::debug!(service = %self.service, %failure, ?wait, "no answer; trying again");
+            tracing::debug!(service = %self.service, %error, ?wait, "no answer; trying again");
             if !deadline.allows_wait(wait).await {
-                return Err(failure);
+                return Err(Failure { error, is_cut_off: true });
             }
         }
     }
@@ -95,7 +117,11 @@ impl Ask<'_> {
         let answer = answer.map_err(|error| http_error(self.service, Stage::Waiting, error))?;
         tracing::debug!(service = %self.service, target = %self.target, status = %answer.status(), "answered");
         let (status, headers) = (answer.status(), answer.headers().clone());
-        let body = self.read(answer, deadline).await?;
+        // The rest of a refusal decides nothing, so it must not be able to.
+        let body = match status.is_success() {
+            true => self.read(answer, deadline).await?,
+            false => Zeroizing::default(),
+        };
         let tls = connection.tls;
         connection.close().await;
         Ok(Answer { status, headers, body, tls })
@@ -120,7 +146,6 @@ impl Ask<'_> {
     }
 
     async fn read(&self, answer: Response<Incoming>, deadline: Deadline) -> Result<Zeroizing<Vec<u8>>, BarbicanError> {
-        let is_success = answer.status().is_success();
         let mut incoming = answer.into_body();
         // All of it at once, so that no smaller one is left behind.
         let mut body = Zeroizing::new(Vec::with_capacity(self.limit));
@@ -129,10 +154,6 @@ impl Ask<'_> {
             let frame = frame.map_err(|error| http_error(self.service, Stage::Reading, error))?;
             let Ok(data) = frame.into_data() else { continue };
             if body.len() + data.len() > self.limit {
-                // What a refusal says does not matter.
-                if !is_success {
-                    break;
-                }
                 return Err(self.misbehaving(Misbehaviour::TooLong { limit: self.limit }));
             }
             body.extend_from_slice(&data);
@@ -152,21 +173,25 @@ impl Ask<'_> {
 /// How long to wait before the next try.
 enum Wait {
     AsUsual,
-    AtLeast(Duration),
+    /// By so much.
+    Longer(Duration),
     TooLong,
 }
 
-/// Whether an answer says that the service cannot serve now. Barbican's is 503 while Keystone is gone, and 500 without a
-/// word while Keystone hangs.
+/// Whether an answer says that the service cannot serve now. Barbican's is 503 while Keystone is gone, and 500 while
+/// Keystone hangs; and both services' is 500 while their database or HSM fails over.
 fn unavailable(answer: &Answer) -> Option<Wait> {
     match answer.status {
-        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => Some(Wait::AsUsual),
-        StatusCode::INTERNAL_SERVER_ERROR if answer.body.is_empty() => Some(Wait::AsUsual),
-        StatusCode::TOO_MANY_REQUESTS => Some(match answer.headers.get(RETRY_AFTER).map(seconds) {
-            None => Wait::AsUsual,
-            Some(Some(wait)) if wait <= LONGEST_WAIT => Wait::AtLeast(wait),
-            Some(_) => Wait::TooLong,
-        }),
+        StatusCode::INTERNAL_SERVER_ERROR | StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => {
+            Some(Wait::AsUsual)
+        }
+        StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
+            Some(match answer.headers.get(RETRY_AFTER).map(seconds) {
+                None => Wait::AsUsual,
+                Some(Some(wait)) if wait <= LONGEST_WAIT => Wait::Longer(wait),
+                Some(_) => Wait::TooLong,
+            })
+        }
         _ => None,
     }
 }
@@ -191,5 +216,45 @@ pub(crate) fn http_error(service: Service, stage: Stage, error: hyper::Error) ->
     match is_parse {
         true => BarbicanError::Misbehaving { service, source: Misbehaviour::Http(source) },
         false => BarbicanError::Unreachable { service, source: Unanswered::Broken { stage, source } },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    use claviger_secret::{Arena, ArenaOptions};
+    use tokio::runtime::Builder;
+    use url::Host;
+
+    use crate::site::Site;
+
+    #[test]
+    fn a_failure_tells_whether_more_time_would_have_helped() {
+        let arena = Arena::new(&ArenaOptions { keys: 8, states: 8, ..ArenaOptions::default() }).unwrap();
+        let site = Site {
+            keystone: "https://127.0.0.1/v3".parse().unwrap(),
+            proxy: None,
+            verify: false,
+            verify_host: true,
+            extra_roots: Vec::new(),
+            timeout: Duration::from_secs(60),
+        };
+        let way = Way::new(&arena, &site).unwrap();
+        // Nobody listens there any more.
+        let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+        let origin = Origin::new(Host::Ipv4([127, 0, 0, 1].into()), port).unwrap();
+        let (service, target) = (Service::Keystone, Uri::from_static("/v3"));
+        let ask =
+            Ask { service, origin: &origin, target: &target, accept: "*/*", token: None, body: None, limit: 1024 };
+        // A clock that jumps to whatever is waited for.
+        let runtime = Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        for (time, is_cut_off) in [(Duration::from_millis(250), true), (Duration::from_secs(60), false)] {
+            let outcome = runtime.block_on(async { ask.answer(&way, Tries::Several, Deadline::after(time)).await });
+            let Err(failure) = outcome else { panic!("{time:?}") };
+            assert!(matches!(failure.error, BarbicanError::Unreachable { source: Unanswered::Connect(_), .. }));
+            assert_eq!(failure.is_cut_off, is_cut_off, "{time:?}");
+        }
     }
 }

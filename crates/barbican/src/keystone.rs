@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::deadline::Deadline;
 use crate::error::{BarbicanError, Misbehaviour, Service};
-use crate::exchange::{Answer, Ask, Tries};
+use crate::exchange::{Answer, Ask, Failure, Tries};
 use crate::session::Token;
 use crate::site::Credential;
 use crate::transport::Way;
@@ -34,7 +34,7 @@ pub(crate) async fn login(
     credential: &Credential,
     tries: Tries,
     deadline: Deadline,
-) -> Result<(Token, Answer), BarbicanError> {
+) -> Result<(Token, Answer), Failure> {
     // Its life is counted from before it began.
     let asked = Instant::now();
     let ask = Ask {
@@ -52,10 +52,10 @@ pub(crate) async fn login(
         StatusCode::CREATED => {}
         // Wrong, expired, or its user is disabled; unknown, revoked, or its project is disabled.
         StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND => {
-            return Err(BarbicanError::CredentialRefused { service: Service::Keystone, status });
+            return Err(BarbicanError::CredentialRefused { service: Service::Keystone, status }.into());
         }
-        StatusCode::FORBIDDEN => return Err(BarbicanError::Forbidden { service: Service::Keystone, status }),
-        _ => return Err(ask.misbehaving(Misbehaviour::Status(status))),
+        StatusCode::FORBIDDEN => return Err(BarbicanError::Forbidden { service: Service::Keystone, status }.into()),
+        _ => return Err(ask.misbehaving(Misbehaviour::Status(status)).into()),
     }
     let Issued { token: Life { expires_at, issued_at } } =
         serde_json::from_slice(&answer.body).map_err(|error| ask.misbehaving(Misbehaviour::Json(Arc::new(error))))?;

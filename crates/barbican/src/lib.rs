@@ -3,12 +3,14 @@
 
 mod check;
 mod client;
+mod connect;
 mod deadline;
 mod error;
 mod exchange;
 mod io;
 mod keystone;
 mod metadata;
+mod names;
 mod roots;
 mod session;
 mod site;

@@ -181,7 +181,7 @@ impl Barbican {
     /// The payload of a secret whose metadata suits.
     pub(crate) async fn payload(&self, secret: &SecretUrl) -> Result<(SecretBytes, Answer), BarbicanError> {
         let ask = self.ask(secret, Asked::Payload);
-        let answer = match ask.answer(&self.site.way, self.tries, self.deadline).await {
+        let answer = match ask.answer(&self.site.way, self.tries, self.deadline).await.map_err(BarbicanError::from) {
             // Barbican stores 20,000 bytes and more.
             Err(BarbicanError::Misbehaving { source: Misbehaviour::TooLong { .. }, .. }) => {
                 return Err(BarbicanError::Unsuitable { why: Unsuitable::Length { found: None } });

@@ -10,6 +10,7 @@ use tokio::sync::Mutex;
 
 use crate::deadline::Deadline;
 use crate::error::{BarbicanError, Service, Stage};
+use crate::exchange::Failure;
 use crate::transport::secret_header;
 
 /// What one slot of the arena holds, in bytes.
@@ -60,12 +61,12 @@ impl Session {
     /// A usable token that is not the `refused` one: what is there, or what `login` gives.
     ///
     /// One login is under way at a time. Whoever waited for it shares its failure too, so that a wrong credential is
-    /// tried once and not once for each caller; but not if it was cut off by its own caller's deadline.
+    /// tried once and not once for each caller; but not if it was cut off by its own caller's deadline: others have more time.
     pub(crate) async fn token(
         &self,
         refused: Option<&Arc<Token>>,
         deadline: Deadline,
-        login: impl Future<Output = Result<Token, BarbicanError>>,
+        login: impl Future<Output = Result<Token, Failure>>,
     ) -> Result<Arc<Token>, BarbicanError> {
         let ended = self.ended.load(Ordering::Acquire);
         let mut state = deadline.bound((Service::Keystone, Stage::Token), self.state.lock()).await?;
@@ -78,8 +79,8 @@ impl Session {
             return Err(failure.clone());
         }
         let outcome = login.await;
-        if matches!(&outcome, Err(error) if error.is_out_of_time()) {
-            return outcome.map(Arc::new);
+        if let Err(Failure { error, is_cut_off: true }) = outcome {
+            return Err(error);
         }
         self.ended.fetch_add(1, Ordering::Release);
         match outcome {
@@ -88,10 +89,94 @@ impl Session {
                 *state = State { token: Some(Arc::clone(&token)), failure: None };
                 Ok(token)
             }
-            Err(error) => {
+            Err(Failure { error, .. }) => {
                 state.failure = Some(error.clone());
                 Err(error)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicUsize;
+    use std::task::{Context, Poll, Waker};
+    use std::time::Duration;
+
+    use claviger_secret::ArenaOptions;
+    use tokio::runtime::Builder;
+    use tokio::sync::Notify;
+
+    use crate::error::Unanswered;
+
+    const CALLERS: usize = 32;
+
+    /// How many logins there are, and how each caller ends, when all wait for the first, which ends so, and each further one
+    /// succeeds.
+    fn all_wait(first: impl Fn(&Arena) -> Result<Token, Failure>) -> (usize, Vec<Result<Arc<Token>, BarbicanError>>) {
+        let arena = Arena::new(&ArenaOptions { keys: 64, states: 8, ..ArenaOptions::default() }).unwrap();
+        let (session, gate, logins) = (Session::default(), Notify::new(), AtomicUsize::new(0));
+        let runtime = Builder::new_current_thread().enable_time().build().unwrap();
+        let outcomes = runtime.block_on(async {
+            let call = || async {
+                let login = async {
+                    match logins.fetch_add(1, Ordering::SeqCst) {
+                        0 => {
+                            gate.notified().await;
+                            first(&arena)
+                        }
+                        _ => Ok(token(&arena)),
+                    }
+                };
+                session.token(None, Deadline::after(Duration::from_secs(60)), login).await
+            };
+            let mut calls: Vec<_> = (0..CALLERS).map(|_| Box::pin(call())).collect();
+            // Each has begun to wait, and the first holds the login.
+            for call in &mut calls {
+                let begun = call.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+                assert!(matches!(begun, Poll::Pending));
+            }
+            gate.notify_one();
+            let mut outcomes = Vec::new();
+            for call in calls {
+                outcomes.push(call.await);
+            }
+            outcomes
+        });
+        (logins.into_inner(), outcomes)
+    }
+
+    fn token(arena: &Arena) -> Token {
+        Token::new(arena, b"t", Instant::now() + Duration::from_secs(600)).unwrap()
+    }
+
+    fn refused() -> BarbicanError {
+        BarbicanError::CredentialRefused { service: Service::Keystone, status: 401 }
+    }
+
+    #[test]
+    fn one_login_serves_all_who_wait() {
+        let (logins, outcomes) = all_wait(|arena| Ok(token(arena)));
+        assert_eq!(logins, 1);
+        assert!(outcomes.iter().all(Result::is_ok));
+    }
+
+    #[test]
+    fn a_login_that_fails_fails_for_all_who_wait() {
+        let (logins, outcomes) = all_wait(|_| Err(refused().into()));
+        assert_eq!(logins, 1);
+        for outcome in outcomes {
+            assert!(matches!(outcome, Err(BarbicanError::CredentialRefused { .. })));
+        }
+    }
+
+    #[test]
+    fn a_login_that_was_cut_off_fails_for_its_own_caller_alone() {
+        let unanswered = || BarbicanError::Unreachable { service: Service::Keystone, source: Unanswered::Status(503) };
+        let (logins, outcomes) = all_wait(|_| Err(Failure { error: unanswered(), is_cut_off: true }));
+        assert_eq!(logins, 2);
+        assert!(outcomes.iter().skip(1).all(Result::is_ok));
+        assert!(matches!(outcomes.first(), Some(Err(BarbicanError::Unreachable { .. }))));
     }
 }

@@ -1,7 +1,5 @@
 //! Connections: TCP, the proxy's tunnel, TLS. One for each request; none is kept.
 
-use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -15,13 +13,13 @@ use hyper::{Method, Request, StatusCode, upgrade};
 use hyper_util::rt::TokioIo;
 use rustls::ProtocolVersion;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, lookup_host};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use url::Host;
 use zeroize::Zeroizing;
 
+use crate::connect::Connector;
 use crate::deadline::Deadline;
 use crate::error::{BarbicanError, Misbehaviour, Service, SetupError, Stage, Unanswered};
 use crate::exchange::http_error;
@@ -30,11 +28,12 @@ use crate::site::{Proxy, ProxyKind, ProxyUser, Site};
 use crate::tls::{configuration, handshake_error};
 use crate::url::Origin;
 
-/// The longest head of an answer, in bytes. Tokens are in it.
+/// The longest head of an answer, in bytes, though as much again may come with the piece that is over it. Tokens are in it.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 
 /// How to get to the services.
 pub(crate) struct Way {
+    connector: Connector,
     tls: TlsConnector,
     proxy: Option<ProxyWay>,
 }
@@ -49,7 +48,7 @@ struct ProxyWay {
 impl Way {
     pub(crate) fn new(arena: &Arena, site: &Site) -> Result<Self, SetupError> {
         let proxy = site.proxy.as_ref().map(|proxy| ProxyWay::new(arena, proxy)).transpose()?;
-        Ok(Self { tls: TlsConnector::from(configuration(site)?), proxy })
+        Ok(Self { connector: Connector::default(), tls: TlsConnector::from(configuration(site)?), proxy })
     }
 
     pub(crate) fn has_proxy(&self) -> bool {
@@ -63,13 +62,11 @@ impl Way {
         origin: &Origin,
         deadline: Deadline,
     ) -> Result<Connection, BarbicanError> {
-        let stream = match &self.proxy {
-            None => self.encrypted(service, origin, connect(service, origin, deadline).await?, deadline).await?,
-            Some(proxy) => {
-                let tunnel = self.tunnel(proxy, service, origin, deadline).await?;
-                self.encrypted(service, origin, tunnel, deadline).await?
-            }
+        let stream: Stream = match &self.proxy {
+            None => Box::new(self.connector.connect(service, origin, deadline).await?),
+            Some(proxy) => self.tunnel(proxy, service, origin, deadline).await?,
         };
+        let stream = self.encrypted(service, origin, stream, deadline).await?;
         let tls = match stream.get_ref().1.protocol_version() {
             Some(ProtocolVersion::TLSv1_2) => "TLS 1.2",
             _ => "TLS 1.3",
@@ -85,7 +82,7 @@ impl Way {
         origin: &Origin,
         deadline: Deadline,
     ) -> Result<Stream, BarbicanError> {
-        let mut stream = connect(Service::Proxy, &proxy.origin, deadline).await?;
+        let mut stream: Stream = Box::new(self.connector.connect(Service::Proxy, &proxy.origin, deadline).await?);
         if proxy.kind == ProxyKind::Https {
             stream = Box::new(self.encrypted(Service::Proxy, &proxy.origin, stream, deadline).await?);
         }
@@ -133,7 +130,7 @@ impl ProxyWay {
             Err(_) => Host::parse(&proxy.host),
         };
         let origin = host.ok().and_then(|host| Origin::new(host, proxy.port).ok());
-        let origin = origin.ok_or_else(|| SetupError::ProxyHost(proxy.host.clone()))?;
+        let origin = origin.ok_or(SetupError::ProxyHost)?;
         let authorization = proxy.user.as_ref().map(|user| basic(arena, user)).transpose()?;
         Ok(Self { kind: proxy.kind, origin, authorization })
     }
@@ -216,32 +213,3 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> ReadWrite for T {}
 
 /// TCP, or what carries it.
 type Stream = Box<dyn ReadWrite>;
-
-/// Connects to the first of the host's addresses that answers. Each has its share of the time that is left.
-async fn connect(service: Service, origin: &Origin, deadline: Deadline) -> Result<Stream, BarbicanError> {
-    let at = (service, Stage::Connecting);
-    let addresses: Vec<SocketAddr> = match origin.host() {
-        Host::Ipv4(address) => vec![(*address, origin.port()).into()],
-        Host::Ipv6(address) => vec![(*address, origin.port()).into()],
-        Host::Domain(name) => {
-            let found = deadline.bound(at, lookup_host((name.as_str(), origin.port()))).await?;
-            let source = |error| Unanswered::Name(Arc::new(error));
-            found.map_err(|error| BarbicanError::Unreachable { service, source: source(error) })?.collect()
-        }
-    };
-    let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for (left, address) in (1..=u32::try_from(addresses.len()).unwrap_or(u32::MAX)).rev().zip(addresses) {
-        let share = Deadline::after(deadline.left() / left);
-        match share.bound(at, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => {
-                // What is sent is small and waited for.
-                stream.set_nodelay(true).unwrap_or_else(|error| tracing::debug!(%error, "TCP_NODELAY was refused"));
-                return Ok(Box::new(stream));
-            }
-            Ok(Err(error)) => failure = error,
-            Err(no_time) if left == 1 => return Err(no_time),
-            Err(_) => {}
-        }
-    }
-    Err(BarbicanError::Unreachable { service, source: Unanswered::Connect(Arc::new(failure)) })
-}

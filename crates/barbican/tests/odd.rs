@@ -3,6 +3,8 @@
 
 mod support;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use claviger_barbican::{BarbicanError, Client, HopName, Misbehaviour, Service, Unsuitable};
 use support::server::{Reply, Seen, Server, metadata, payload, reply, token, well};
 use support::{ID, KEY, SECRET, client_of};
@@ -38,6 +40,8 @@ const KEYSTONE_401: &str = r#"{"error":{"code":401,"message":"The request you ha
 "#;
 const KEYSTONE_404: &str =
     r#"{"error":{"code":404,"message":"Could not find Application Credential: 0000.","title":"Not Found"}}"#;
+const KEYSTONE_500: &str = r#"{"error":{"code":500,"message":"An unexpected error prevented the server from fulfilling your request.","title":"Internal Server Error"}}"#;
+const BARBICAN_500: &str = r#"{"code": 500, "title": "Internal Server Error", "description": "Secret payload retrieval failure seen - please contact site administrator."}"#;
 const BARBICAN_404: &str = r#"{"code": 404, "title": "Not Found", "description": "Secret not found."}"#;
 
 #[test]
@@ -204,10 +208,26 @@ fn a_status_decides_whatever_the_body_says() {
 }
 
 #[test]
-fn a_500_that_says_something_is_not_tried_again() {
-    let (outcome, server) = payloads(|| reply("500 Internal Server Error", "", r#"{"code": 500}"#));
-    let BarbicanError::Misbehaving { source: Misbehaviour::Status(500), .. } = outcome.unwrap_err() else { panic!() };
-    assert_eq!(server.seen().len(), 3);
+fn a_status_decides_though_its_body_never_comes() {
+    let head = "HTTP/1.1 404 Not Found\r\nContent-Length: 4000\r\n\r\n".as_bytes();
+    for ending in [|head: &[u8]| Reply::Drip(head.to_vec()), |head: &[u8]| Reply::Bytes(head.to_vec())] {
+        let (outcome, server) = payloads(move || ending(head));
+        assert!(matches!(outcome, Err(BarbicanError::SecretMissing { status: 404 })), "{outcome:?}");
+        assert_eq!(server.seen().len(), 3);
+    }
+}
+
+#[test]
+fn a_500_is_tried_again_whatever_it_says() {
+    for (first, body) in [(Seen::is_login as fn(&Seen) -> bool, KEYSTONE_500), (Seen::is_payload, BARBICAN_500)] {
+        let asked = AtomicUsize::new(0);
+        let server = server(move |seen| match first(seen) && asked.fetch_add(1, Ordering::SeqCst) == 0 {
+            true => Some(reply("500 Internal Server Error", "Content-Type: application/json\r\n", body)),
+            false => None,
+        });
+        assert!(key(&server).unwrap());
+        assert_eq!(server.seen().len(), 4);
+    }
 }
 
 #[test]

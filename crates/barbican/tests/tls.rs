@@ -43,11 +43,41 @@ fn chain_and_name_are_two_switches() {
 
 #[test]
 fn whoever_has_not_the_certificates_key_is_refused_whatever_the_switches_say() {
-    let server = Server::named("localhost", Kind::Impostor, well);
-    let site = Site { verify: false, verify_host: false, ..site(&server.keystone(), &[]) };
-    let error = client(&site).key(&server.secret()).unwrap_err();
-    assert_eq!(fault(error), (Service::Keystone, TlsFault::Certificate));
-    assert_eq!(server.seen().len(), 0);
+    for kind in [Kind::Impostor, Kind::Impostor12] {
+        let server = Server::named("localhost", kind, well);
+        for verify in [true, false] {
+            let root = server.root.clone();
+            let site = Site { verify, verify_host: verify, ..site(&server.keystone(), &[root]) };
+            let error = client(&site).key(&server.secret()).unwrap_err();
+            assert_eq!(fault(error), (Service::Keystone, TlsFault::Certificate));
+        }
+        assert_eq!(server.seen().len(), 0);
+    }
+}
+
+#[test]
+fn a_chain_is_verified_to_its_end() {
+    for (kind, wanted) in [
+        (Kind::Tls, None),
+        (Kind::Tls12, None),
+        (Kind::Under { sent: true }, None),
+        (Kind::Under { sent: false }, Some(TlsFault::Untrusted)),
+        (Kind::Expired, Some(TlsFault::Time)),
+        (Kind::ForClients, Some(TlsFault::Certificate)),
+    ] {
+        for (verify, verify_host) in [(true, true), (true, false), (false, true), (false, false)] {
+            let server = Server::named("localhost", kind, well);
+            let site = Site { verify, verify_host, ..site(&server.keystone(), std::slice::from_ref(&server.root)) };
+            let outcome = client(&site).key(&server.secret()).map(|key| key.ct_eq(&KEY));
+            match wanted.filter(|_| verify) {
+                Some(wanted) => {
+                    assert_eq!(fault(outcome.unwrap_err()), (Service::Keystone, wanted), "{kind:?}");
+                    assert_eq!((server.connections(), server.seen().len()), (1, 0), "{kind:?}");
+                }
+                None => assert!(outcome.unwrap(), "{kind:?}"),
+            }
+        }
+    }
 }
 
 #[test]
@@ -154,7 +184,7 @@ fn nothing_that_is_said_holds_a_secret() {
     said.debug(&key);
     for answer in ["401 Unauthorized", "403 Forbidden", "404 Not Found", "500 Internal Server Error", "302 Found"] {
         let server = Server::start(move |seen| reply(answer, "", &seen.body));
-        let error = support::client_of(&server).key(&server.secret()).unwrap_err();
+        let error = support::hasty(&server, 1000).key(&server.secret()).unwrap_err();
         said.error(&error);
     }
     let log = heard.0.lock().unwrap().clone();

@@ -8,9 +8,12 @@ use std::thread;
 use std::time::Duration;
 
 use claviger_barbican::{CertificateDer, SecretUrl};
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, date_time_ymd,
+};
 use rustls::crypto::aws_lc_rs;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::version::TLS12;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use rustls_pki_types::PrivateKeyDer;
 
@@ -104,13 +107,25 @@ pub(crate) fn payload(bytes: impl AsRef<[u8]>) -> Reply {
 }
 
 /// What a server is.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Kind {
     Tls,
+    /// Of TLS 1.2 alone.
+    Tls12,
     /// In the clear, as some proxies are.
     Plain,
     /// It has the certificate and not its key.
     Impostor,
+    /// The same, of TLS 1.2 alone.
+    Impostor12,
+    /// Its certificate's time is over.
+    Expired,
+    /// Its certificate is for clients.
+    ForClients,
+    /// The authority signed another, and that one the certificate; whether the other's is sent.
+    Under {
+        sent: bool,
+    },
 }
 
 /// A server on loopback, for as long as the test's program runs.
@@ -145,8 +160,8 @@ impl Server {
                 connections.fetch_add(1, Ordering::SeqCst);
                 let (work, stream) = (Arc::clone(&work), stream.unwrap());
                 thread::spawn(move || match kind {
-                    Kind::Tls | Kind::Impostor => work.serve_tls(Box::new(stream)),
                     Kind::Plain => work.serve(&mut { stream }),
+                    _ => work.serve_tls(Box::new(stream)),
                 });
             }
         });
@@ -267,24 +282,48 @@ impl Work {
     }
 }
 
-/// An authority, and a server's certificate of this name.
+/// An authority, and what a server of this name and kind says in the handshake.
 fn certificates(name: &str, kind: Kind) -> (CertificateDer<'static>, Arc<ServerConfig>) {
+    let key = KeyPair::generate().unwrap();
+    let mut leaf = CertificateParams::new(vec![name.to_owned()]).unwrap();
+    match kind {
+        Kind::Expired => leaf.not_after = date_time_ymd(2001, 1, 1),
+        Kind::ForClients => leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth],
+        _ => {}
+    }
+    let (authority, authority_key) = authority();
+    let root = authority.self_signed(&authority_key).unwrap().der().clone();
+    let issuer = Issuer::new(authority, authority_key);
+    let chain = match kind {
+        Kind::Under { sent } => {
+            let (between, between_key) = self::authority();
+            let certificate = between.signed_by(&between_key, &issuer).unwrap().der().clone();
+            let leaf = leaf.signed_by(&key, &Issuer::new(between, between_key)).unwrap().der().clone();
+            [leaf].into_iter().chain(sent.then_some(certificate)).collect()
+        }
+        _ => vec![leaf.signed_by(&key, &issuer).unwrap().der().clone()],
+    };
+    let is_impostor = matches!(kind, Kind::Impostor | Kind::Impostor12);
+    let key = if is_impostor { KeyPair::generate().unwrap() } else { key };
+    let key = aws_lc_rs::sign::any_supported_type(&PrivateKeyDer::try_from(key.serialize_der()).unwrap()).unwrap();
+    let versions: &[_] = match kind {
+        Kind::Tls12 | Kind::Impostor12 => &[&TLS12],
+        _ => rustls::DEFAULT_VERSIONS,
+    };
+    let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_protocol_versions(versions)
+        .unwrap()
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(CertifiedKey::new(chain, key))));
+    (root, Arc::new(config))
+}
+
+/// An authority with a name of its own.
+fn authority() -> (CertificateParams, KeyPair) {
     static MADE: AtomicUsize = AtomicUsize::new(0);
-    let (authority_key, key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
     let mut authority = CertificateParams::new(Vec::new()).unwrap();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let number = MADE.fetch_add(1, Ordering::SeqCst);
     authority.distinguished_name.push(DnType::CommonName, format!("authority {number} of a test"));
-    let root = authority.self_signed(&authority_key).unwrap();
-    let leaf = CertificateParams::new(vec![name.to_owned()]).unwrap();
-    let leaf = leaf.signed_by(&key, &Issuer::new(authority, authority_key)).unwrap();
-    let key = if kind == Kind::Impostor { KeyPair::generate().unwrap() } else { key };
-    let key = aws_lc_rs::sign::any_supported_type(&PrivateKeyDer::try_from(key.serialize_der()).unwrap()).unwrap();
-    let certified = CertifiedKey::new(vec![leaf.der().clone()], key);
-    let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
-    (root.der().clone(), Arc::new(config))
+    (authority, KeyPair::generate().unwrap())
 }
