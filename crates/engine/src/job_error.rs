@@ -24,7 +24,7 @@ pub enum JobError {
         job: Uuid,
     },
     /// The job cannot go on: its SVM's KEKs are not in memory.
-    #[error("job {job} cannot go on: the keys that it needs are not in memory; unlock the keystore")]
+    #[error("job {job} cannot go on: the KEKs that it needs are not in memory; unlock the keystore, or restore them")]
     Locked {
         /// The job.
         job: Uuid,

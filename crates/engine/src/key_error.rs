@@ -116,7 +116,7 @@ pub enum KeyError {
     },
     /// The keeper of the SVM's KEK did not answer, or not as it must.
     #[error(
-        "the KEK of SVM {svm} is not in memory: its keeper did not give it ({trouble}); when it does, the SVM recovers by itself, or restore it"
+        "the KEK of SVM {svm} is not in memory: its keeper did not give it ({trouble}); see to that, then restore it, or wait where KEKs are fetched by themselves"
     )]
     KekUnreachable {
         /// The SVM.

@@ -109,6 +109,9 @@ impl Engine {
     /// Fetches the KEKs of one SVM, or of all, from their keepers again: after a start without the network, or to see that they can be
     /// had. Those in memory stay there whatever comes of it. Returns at once with the job, which fails where one cannot be had.
     ///
+    /// Jobs that waited for these KEKs go on with [`Engine::resume_jobs`], or by themselves a little later where KEKs are fetched
+    /// by themselves.
+    ///
     /// # Errors
     /// [`SvmKeystoreError::UnknownSvm`]; [`SvmKeystoreError::NoKeys`] where the one SVM has no KEK yet.
     pub fn restore_keks(&self, svm: Option<SvmId>) -> Result<Job, SvmKeystoreError> {
