@@ -211,6 +211,9 @@ impl Parsed {
         if url.scheme() != "https" {
             return Err(UrlError::Scheme);
         }
+        // The parser takes one slash, or three, for two.
+        let rest = text.split_once("://").map(|(_, rest)| rest).filter(|rest| !rest.starts_with('/'));
+        let rest = rest.ok_or(UrlError::Syntax)?;
         if !url.username().is_empty() || url.password().is_some() {
             return Err(UrlError::UserInfo);
         }
@@ -223,7 +226,7 @@ impl Parsed {
         let host = url.host().ok_or(UrlError::Host)?.to_owned();
         let origin = Origin::new(host, url.port_or_known_default().ok_or(UrlError::Syntax)?)?;
         let path = url.path().trim_end_matches('/').to_owned();
-        Ok(Self { text: text.trim_end_matches('/').to_owned(), origin, path })
+        Ok(Self { text: format!("https://{}", rest.trim_end_matches('/')), origin, path })
     }
 }
 
@@ -331,6 +334,9 @@ mod tests {
             ("ks:5000", UrlError::Scheme),
             ("/v3", UrlError::Syntax),
             ("", UrlError::Syntax),
+            ("https:/ks/v3", UrlError::Syntax),
+            ("https:ks/v3", UrlError::Syntax),
+            ("https:///ks/v3", UrlError::Syntax),
             ("https://", UrlError::Host),
             ("https://a..b/v3", UrlError::Host),
             ("https://me@ks/v3", UrlError::UserInfo),

@@ -374,6 +374,8 @@ fn of_barbican(add: Add<'_>) {
         ("keystone", "https://[::1]:5000/v3/auth/tokens".to_owned()),
         ("keystone-without-a-path", "https://keystone.example".to_owned()),
         ("with-a-password", format!("https://a:b@barbican.example/v1/secrets/{OTHER}")),
+        ("with-one-slash", format!("https:/barbican.example/v1/secrets/{OTHER}")),
+        ("in-capitals", "HTTPS://KEYSTONE.example:443/v3".to_owned()),
         ("without-tls", format!("http://barbican.example/v1/secrets/{OTHER}")),
     ];
     for (name, url) in urls {
