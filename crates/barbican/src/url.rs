@@ -212,8 +212,10 @@ impl Parsed {
             return Err(UrlError::Scheme);
         }
         // The parser takes one slash, or three, for two.
-        let rest = text.split_once("://").map(|(_, rest)| rest).filter(|rest| !rest.starts_with('/'));
-        let rest = rest.ok_or(UrlError::Syntax)?;
+        let (scheme, rest) = text.split_at_checked("https://".len()).ok_or(UrlError::Syntax)?;
+        if !scheme.eq_ignore_ascii_case("https://") || rest.starts_with('/') {
+            return Err(UrlError::Syntax);
+        }
         if !url.username().is_empty() || url.password().is_some() {
             return Err(UrlError::UserInfo);
         }
@@ -336,6 +338,7 @@ mod tests {
             ("", UrlError::Syntax),
             ("https:/ks/v3", UrlError::Syntax),
             ("https:ks/v3", UrlError::Syntax),
+            ("https:/ks/https://v3", UrlError::Syntax),
             ("https:///ks/v3", UrlError::Syntax),
             ("https://", UrlError::Host),
             ("https://a..b/v3", UrlError::Host),
