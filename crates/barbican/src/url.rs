@@ -216,7 +216,8 @@ impl Parsed {
         if !scheme.eq_ignore_ascii_case("https://") || rest.starts_with('/') {
             return Err(UrlError::Syntax);
         }
-        if !url.username().is_empty() || url.password().is_some() {
+        // Also an empty name, which the parser drops.
+        if rest.split('/').next().is_some_and(|authority| authority.contains('@')) {
             return Err(UrlError::UserInfo);
         }
         if url.query().is_some() {
@@ -343,6 +344,7 @@ mod tests {
             ("https://", UrlError::Host),
             ("https://a..b/v3", UrlError::Host),
             ("https://me@ks/v3", UrlError::UserInfo),
+            ("https://@ks/v3", UrlError::UserInfo),
             ("https://:word@ks/v3", UrlError::UserInfo),
             ("https://ks/v3?", UrlError::Query),
             ("https://ks/v3#top", UrlError::Fragment),
