@@ -43,7 +43,7 @@ where
 {
     let json = serde_json::to_string(text).unwrap();
     // No longer text is parsed. What decodes names of hosts is not ours.
-    match frugally(8192, || text.parse::<U>()) {
+    match frugally(16 * 1024, || text.parse::<U>()) {
         Ok(url) => {
             let written = url.to_string();
             assert!(written.starts_with("https://") && written.len() <= 2048, "{written}");
