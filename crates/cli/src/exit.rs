@@ -120,7 +120,6 @@ pub(crate) fn of_svm_keystore(error: &SvmKeystoreError) -> Exit {
         | SvmKeystoreError::Unknown { .. }
         | SvmKeystoreError::NoneEnabled { .. } => Exit::NotFound,
         SvmKeystoreError::NameTaken { .. } | SvmKeystoreError::SvmBeingDeleted { .. } => Exit::Taken,
-        SvmKeystoreError::Onboard(error) => of_keystore(error),
         SvmKeystoreError::Key(error) => of_key(error),
         error => by_blame(error),
     }

@@ -9,7 +9,6 @@ use crate::error::{Advice, Blame, Fault};
 use crate::keeper::KeeperError;
 use crate::key_error::KeyError;
 use crate::keystore_name::KeystoreName;
-use crate::keystores::KeystoreError;
 use crate::own_keeper::NoKeeper;
 use crate::records::RecordError;
 use crate::status::KeystoreState;
@@ -163,9 +162,6 @@ pub enum SvmKeystoreError {
     /// The keeper did not do it.
     #[error(transparent)]
     Keeper(#[from] KeeperError),
-    /// The cluster's keystore is not to be had.
-    #[error(transparent)]
-    Onboard(#[from] KeystoreError),
     /// The SVM's KEK is not to be had.
     #[error(transparent)]
     Key(#[from] KeyError),
@@ -204,7 +200,6 @@ impl Blame for SvmKeystoreError {
             Self::Keeps { .. } | Self::Damaged { .. } | Self::NotHeld { .. } => (Fault::Data, Advice::Repair),
             Self::Settings(error) => error.blame(),
             Self::Keeper(error) => error.blame(),
-            Self::Onboard(error) => error.blame(),
             Self::Key(error) => error.blame(),
             Self::Random(_) | Self::Thread(_) => (Fault::Node, Advice::Retry),
             Self::Records(error) => error.blame(),
