@@ -46,8 +46,9 @@ fn rekeep(
     let Work { core, cell, record } = work;
     loop {
         check_halt(cell)?;
-        let open = core.keks_in_memory(svm)?;
+        // Seen before anything is read of them, so that no change in between passes for none.
         let keks = svm.keks.load_full();
+        let open = core.keks_in_memory(svm)?;
         let keystores = svm.keystores.load_full();
         let Keystores::There(there) = keystores.as_ref() else {
             return Err(SvmKeystoreError::Unknown { keystore: to }.into());
