@@ -1,0 +1,42 @@
+//! References to an SVM: by name, by UUID, or both where they agree (conventions, sections 6 and 10).
+
+use claviger::SvmInfo;
+use uuid::Uuid;
+
+use super::body::Body;
+use crate::codes;
+use crate::problem::Problem;
+use crate::service::Service;
+
+/// The SVM that a body names, if it names one.
+pub(crate) fn svm(service: &Service, body: &Body) -> Result<Option<SvmInfo>, Problem> {
+    let (name, uuid) = (body.text("svm.name"), body.text("svm.uuid"));
+    let by_name = name.map(|name| svm_named(service, name)).transpose()?;
+    let by_uuid = uuid.map(|uuid| svm_with_uuid(service, uuid)).transpose()?;
+    match (by_name, by_uuid) {
+        (Some(a), Some(b)) if a.id() != b.id() => {
+            Err(codes::invalid("svm", "\"svm.name\" and \"svm.uuid\" are of different SVMs."))
+        }
+        (by_name, by_uuid) => Ok(by_name.or(by_uuid)),
+    }
+}
+
+/// The SVM that a body must name.
+pub(crate) fn required_svm(service: &Service, body: &Body) -> Result<SvmInfo, Problem> {
+    svm(service, body)?.ok_or_else(|| codes::invalid("svm", "The field \"svm.name\" or \"svm.uuid\" is missing."))
+}
+
+/// The admin SVM goes by the cluster's name.
+fn svm_named(service: &Service, name: &str) -> Result<SvmInfo, Problem> {
+    let mut svms = service.engine.svms().into_iter();
+    svms.find(|svm| svm.name().is_some_and(|known| known.as_str() == name)).ok_or_else(|| unknown(name))
+}
+
+fn svm_with_uuid(service: &Service, uuid: &str) -> Result<SvmInfo, Problem> {
+    let id = Uuid::parse_str(uuid).map_err(|_| codes::invalid("svm.uuid", "\"svm.uuid\" is no UUID."))?;
+    service.engine.svm(id.into()).map_err(|_| unknown(uuid))
+}
+
+fn unknown(name: &str) -> Problem {
+    codes::missing(format!("SVM \"{name}\" does not exist.")).about("svm")
+}

@@ -1,0 +1,78 @@
+//! Whether Barbican is reachable and the SVM's KEK in memory: asked for only where somebody wants to know.
+
+use claviger::{Blame, Engine, KekStanding, NodeStatus};
+use uuid::Uuid;
+
+use super::SCHEMA;
+use crate::codes::barbican as code;
+use crate::conventions::fields::Wanted;
+use crate::record::Record;
+
+/// The code of what is well.
+const FINE: &str = "0";
+
+pub(super) fn compute(engine: &Engine, record: &mut Record, wanted: &Wanted) {
+    let Some(keystore) = record.text("uuid").and_then(|uuid| Uuid::parse_str(uuid).ok()) else { return };
+    if wanted.has_expensive_at("barbican_reachability", &SCHEMA) {
+        let (reachable, code, message) = reachability(engine, keystore);
+        record.set("barbican_reachability.reachable", reachable);
+        record.set("barbican_reachability.message", message);
+        record.set("barbican_reachability.code", code);
+    }
+    if wanted.has_expensive_at("state", &SCHEMA)
+        && let Some((available, code, message)) = state(engine, keystore)
+    {
+        record.set("state.cluster_state", available);
+        record.set("state.message", message);
+        record.set("state.code", code);
+    }
+}
+
+/// Asks Barbican, now.
+fn reachability(engine: &Engine, keystore: Uuid) -> (bool, String, String) {
+    match engine.check_keystore(keystore, |_| ()) {
+        Ok(()) => (true, FINE.to_owned(), String::new()),
+        Err(error) => {
+            let reason = chain(&error);
+            let message = format!("The Barbican service is not reachable from all nodes - {reason}; {}.", error.advice());
+            (false, code::BARBICAN_UNREACHABLE.number.to_string(), message)
+        }
+    }
+}
+
+/// Looks at memory. A configuration that is not enabled has no state.
+fn state(engine: &Engine, keystore: Uuid) -> Option<(bool, String, String)> {
+    let status = engine.keystore_status(keystore).ok()?;
+    status.state?;
+    let reasons: Vec<_> = status.nodes.iter().filter_map(reason).collect();
+    if reasons.is_empty() {
+        return Some((true, FINE.to_owned(), String::new()));
+    }
+    let message =
+        format!("The top-level internal key encryption key is not available on these nodes: {}", reasons.join(" "));
+    Some((false, code::KEK_UNAVAILABLE.number.to_string(), message))
+}
+
+/// Why the KEK is not in a node's memory, if it is not.
+fn reason(node: &NodeStatus) -> Option<String> {
+    let reason = match &node.kek {
+        KekStanding::InMemory => return None,
+        KekStanding::NoKeys => {
+            "No volumes created yet for the SVM. The status of the wrapped key follows once an encrypted volume exists."
+        }
+        KekStanding::Missing { reason } => reason,
+        _ => "Unknown.",
+    };
+    Some(format!("Node: {}. Reason: {reason}", node.node))
+}
+
+/// An error with its causes.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
