@@ -4,6 +4,7 @@ use std::io;
 
 use uuid::Uuid;
 
+use crate::cause::Cause;
 use crate::error::{Advice, Blame, Fault};
 use crate::records::RecordError;
 
@@ -57,6 +58,8 @@ pub enum JobError {
         job: Uuid,
         /// Why.
         message: String,
+        /// Of which kind that is.
+        cause: Cause,
         /// Whose fault it is.
         fault: Fault,
         /// What to do.

@@ -7,12 +7,14 @@ use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use claviger_store::{Batch, Expect, StoreError, Table};
 use claviger_wrap::SvmId;
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use crate::cause::Cause;
 use crate::engine::{Core, Engine};
 use crate::error::{Advice, Fault};
 use crate::job_error::JobError;
@@ -108,6 +110,8 @@ pub enum JobStatus {
     Failed {
         /// Why.
         message: String,
+        /// Of which kind that is.
+        cause: Cause,
         /// Whose fault it is.
         fault: Fault,
         /// What to do.
@@ -169,16 +173,22 @@ impl Job {
                 info = self.cell.info();
                 continue;
             }
-            match now.status {
-                JobStatus::Running => info = self.cell.changed.wait(info).unwrap_or_else(PoisonError::into_inner),
-                JobStatus::Succeeded => return Ok(now),
-                JobStatus::Interrupted => return Err(JobError::Interrupted { job: now.id }),
-                JobStatus::Cancelled => return Err(JobError::Cancelled { job: now.id }),
-                JobStatus::Failed { message, fault, advice } => {
-                    return Err(JobError::Failed { job: now.id, message, fault, advice });
-                }
+            match outcome(now) {
+                None => info = self.cell.changed.wait(info).unwrap_or_else(PoisonError::into_inner),
+                Some(outcome) => return outcome,
             }
         }
+    }
+
+    /// Waits for its end, but no longer than `timeout`. `None` while it runs.
+    ///
+    /// # Errors
+    /// As [`Job::wait`].
+    pub fn wait_timeout(&self, timeout: Duration) -> Option<Result<JobInfo, JobError>> {
+        let is_running = |info: &mut JobInfo| info.status == JobStatus::Running;
+        let waited = self.cell.changed.wait_timeout_while(self.cell.info(), timeout, is_running);
+        let (info, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        outcome(info.clone())
     }
 
     /// Asks the job to stop at its next durable point. What it has done stays done, and everything stays readable. The
@@ -191,6 +201,20 @@ impl Job {
 impl std::fmt::Debug for Job {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.cell.info().fmt(f)
+    }
+}
+
+/// What a job that stands so has come to; `None` while it runs.
+fn outcome(info: JobInfo) -> Option<Result<JobInfo, JobError>> {
+    let job = info.id;
+    match info.status {
+        JobStatus::Running => None,
+        JobStatus::Succeeded => Some(Ok(info)),
+        JobStatus::Interrupted => Some(Err(JobError::Interrupted { job })),
+        JobStatus::Cancelled => Some(Err(JobError::Cancelled { job })),
+        JobStatus::Failed { message, cause, fault, advice } => {
+            Some(Err(JobError::Failed { job, message, cause, fault, advice }))
+        }
     }
 }
 
@@ -445,7 +469,7 @@ impl Core {
         let now = self.clock.now();
         for record in self.job_records()? {
             let Phase::Ended { at, .. } = record.body.phase else { continue };
-            let age = std::time::Duration::try_from(now.duration_since(at)).unwrap_or_default();
+            let age = Duration::try_from(now.duration_since(at)).unwrap_or_default();
             if age <= self.job_retention {
                 continue;
             }
@@ -521,8 +545,8 @@ fn status_of(phase: &Phase) -> Option<JobStatus> {
         Phase::Ended { stop, .. } => Some(match stop {
             Stop::Succeeded => JobStatus::Succeeded,
             Stop::Cancelled => JobStatus::Cancelled,
-            Stop::Failed { message, fault, advice } => {
-                JobStatus::Failed { message: message.clone(), fault: *fault, advice: *advice }
+            Stop::Failed { message, cause, fault, advice } => {
+                JobStatus::Failed { message: message.clone(), cause: *cause, fault: *fault, advice: *advice }
             }
         }),
     }

@@ -33,6 +33,7 @@ mod backup;
 #[cfg(feature = "barbican")]
 mod barbican;
 mod bulk;
+mod cause;
 mod check;
 mod clock;
 mod credential;
@@ -79,6 +80,7 @@ pub use backup::{BackupError, BackupTextError, Import};
 #[cfg(feature = "barbican")]
 pub use barbican::{BarbicanSettings, BarbicanSetupError, BarbicanUpdate};
 pub use bulk::{Creation, NewKey};
+pub use cause::Cause;
 pub use check::Hop;
 pub use credential::ResealError;
 pub use engine::Engine;

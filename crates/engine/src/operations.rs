@@ -14,6 +14,7 @@ use std::sync::Arc;
 use claviger_store::{Batch, Table};
 use uuid::Uuid;
 
+use crate::cause::Cause;
 use crate::engine::Core;
 use crate::error::{Advice, Blame, Fault, chain};
 use crate::jobs::{Cell, Halt};
@@ -41,6 +42,7 @@ pub(crate) enum Halted {
     Cancel,
     Failed {
         message: String,
+        cause: Cause,
         fault: Fault,
         advice: Advice,
     },
@@ -49,10 +51,13 @@ pub(crate) enum Halted {
     Unforgotten(KeyError),
 }
 
-impl<E: Blame> From<E> for Halted {
+impl<E: Blame> From<E> for Halted
+where
+    for<'a> Cause: From<&'a E>,
+{
     fn from(error: E) -> Self {
         let (fault, advice) = error.blame();
-        Self::Failed { message: chain(&error), fault, advice }
+        Self::Failed { message: chain(&error), cause: Cause::from(&error), fault, advice }
     }
 }
 
@@ -83,7 +88,7 @@ pub(crate) fn run(core: &Core, cell: &Cell, record: Read<JobRecord>) -> JobRecor
             return work.record.body;
         }
         Err(Halted::Cancel) => Stop::Cancelled,
-        Err(Halted::Failed { message, fault, advice }) => Stop::Failed { message, fault, advice },
+        Err(Halted::Failed { message, cause, fault, advice }) => Stop::Failed { message, cause, fault, advice },
     };
     tracing::warn!(?stop, "the job stops");
     match end(core, &work.record, stop) {

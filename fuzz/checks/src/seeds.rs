@@ -260,7 +260,7 @@ fn of_records(add: Add<'_>) {
     }
     let ends = [
         ("succeeded", r#""succeeded""#),
-        ("failed", r#"{"failed":{"message":"no","fault":"data","advice":"repair"}}"#),
+        ("failed", r#"{"failed":{"message":"no","cause":"key_damaged","fault":"data","advice":"repair"}}"#),
     ];
     for (name, stop) in ends {
         let phase = format!(r#"{{"ended":{{"at":"{TIME}","stop":{stop}}}}}"#);

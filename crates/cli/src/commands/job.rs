@@ -150,7 +150,9 @@ fn end_of(session: &Session, engine: &Engine, job: Uuid) -> Result<JobInfo, Fail
     match info.status {
         JobStatus::Succeeded => Ok(info),
         JobStatus::Cancelled => Err(JobError::Cancelled { job }.into()),
-        JobStatus::Failed { message, fault, advice } => Err(JobError::Failed { job, message, fault, advice }.into()),
+        JobStatus::Failed { message, cause, fault, advice } => {
+            Err(JobError::Failed { job, message, cause, fault, advice }.into())
+        }
         _ => {
             session.unlock(engine)?;
             wait(session, engine, &engine.resume_job(job)?, "job")

@@ -40,10 +40,10 @@ pub(super) fn run(work: &mut Work<'_>, svm: Option<SvmId>) -> Result<(), Halted>
     let Asked { answered, failed, .. } = asked.into_inner().unwrap_or_else(PoisonError::into_inner);
     record.body.done = answered - failed.len() as u64;
     if let Some((svm, why)) = failed.first_key_value() {
-        let Halted::Failed { message, fault, advice } = closed(*svm, *why).into() else { return Ok(()) };
+        let Halted::Failed { message, cause, fault, advice } = closed(*svm, *why).into() else { return Ok(()) };
         let others = failed.len() - 1;
         let message = if others > 0 { format!("{message}; and of {others} other SVMs") } else { message };
-        return Err(Halted::Failed { message, fault, advice });
+        return Err(Halted::Failed { message, cause, fault, advice });
     }
     *record = end(core, record, Stop::Succeeded)?;
     Ok(())

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::kek::Kept;
 use super::{Body, V1, hex_bytes};
+use crate::cause::Cause;
 use crate::error::{Advice, Fault};
 
 /// A job.
@@ -148,5 +149,5 @@ pub(crate) enum Stop {
     /// It was cancelled between two steps or batches.
     Cancelled,
     /// It could not go on; `message` says why.
-    Failed { message: String, fault: Fault, advice: Advice },
+    Failed { message: String, cause: Cause, fault: Fault, advice: Advice },
 }

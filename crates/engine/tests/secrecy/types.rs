@@ -6,7 +6,7 @@ use std::path::Path;
 
 use claviger::store::{Batch, Entry, Expect, Expectation, MemoryStore, Outcome, Replacement};
 use claviger::{
-    Advice, AnchorSource, Arena, ArenaError, ArenaOptions, Creation, Fault, InvalidSvmName, KekVersion, Key256,
+    Advice, AnchorSource, Arena, ArenaError, ArenaOptions, Cause, Creation, Fault, InvalidSvmName, KekVersion, Key256,
     KeyAlgorithm, KeyMemory, KeyType, KeyVersion, NewKey, Passphrase, PassphraseRules, RecordName, SealingSource,
     Store, StoreOptions, Table,
 };
@@ -229,6 +229,7 @@ pub(crate) fn print_made_of(heard: &mut Heard, arena: &Arena, key: &[u8; 64], pa
     heard.error(&InvalidSvmName);
     heard.debug(&Fault::Ours);
     heard.display(&Advice::Report);
+    heard.display(&Cause::Other);
 }
 
 fn arena_full(arena: &Arena) -> ArenaError {
