@@ -105,6 +105,12 @@ pub struct KeptKekInfo {
 }
 
 impl Engine {
+    /// The name of the node that this process runs on, as in [`NodeStatus::node`].
+    #[must_use]
+    pub fn node_name(&self) -> String {
+        node_name()
+    }
+
     /// The SVM's KEKs as its keepers keep them, the current one first; in memory or not.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use claviger::{Engine, Job, JobInfo, SvmId};
+use claviger::{Engine, Job, JobError, JobInfo, SvmId};
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
@@ -99,8 +99,12 @@ impl Jobs {
     pub(crate) fn wait(&self, begun: &Begun, limit: Duration) -> Option<Result<(), Problem>> {
         match begun {
             Begun::Engine(job) => {
-                let end = job.wait_timeout(limit)?;
-                Some(end.map(drop).map_err(|error| codes::of_job(&job.info().operation, &error)))
+                match job.wait_timeout(limit)? {
+                    Ok(_) => Some(Ok(())),
+                    // It goes on later.
+                    Err(JobError::Interrupted { .. }) => None,
+                    Err(error) => Some(Err(codes::of_job(&job.info().operation, &error))),
+                }
             }
             Begun::Own(id) => self.own.wait(*id, limit),
         }

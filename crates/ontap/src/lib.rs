@@ -5,9 +5,27 @@
 #![forbid(unsafe_code)]
 
 mod audited;
+mod call;
 mod caller;
+mod codes;
+mod conventions;
+mod dispatch;
+mod endpoint;
+mod jobs;
+mod openapi;
+mod page;
 mod problem;
+mod record;
+mod resource;
+mod resources;
+mod router;
+mod schema;
+mod service;
 
 pub use audited::Audited;
 pub use caller::{Caller, Role};
+pub use codes::{Entry, Reach, table as codes};
+pub use openapi::openapi;
 pub use problem::Problem;
+pub use router::router;
+pub use service::Service;

@@ -50,7 +50,7 @@ codes! {
         "An engine cannot be built without its store.";
     ENCRYPT_FAILED = 65539201 INTERNAL_SERVER_ERROR Here
         "Encrypt operation failed."
-        "a rekey whose new KEK the keeper does not wrap, for another reason than its own codes say";
+        "a rekey that finds no room in key memory";
     DECRYPT_FAILED = 65539202 INTERNAL_SERVER_ERROR Here
         "Decrypt operation failed."
         "a rekey that meets a key whose ciphertext or tag is damaged";

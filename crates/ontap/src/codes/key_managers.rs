@@ -10,7 +10,7 @@ codes! {
         "existing_passphrase does not match the current passphrase."
         "a passphrase change, a synchronization, or Common Criteria mode, with a wrong existing passphrase";
     SAME_PASSPHRASE = 65536150 BAD_REQUEST Here
-        "The new passphrase equals the old one."
+        "The new passphrase is same as old passphrase."
         "a passphrase change whose two passphrases are the same, and right";
     SVM_KEY_NOT_DELETED = 65536208 INTERNAL_SERVER_ERROR Here
         "The SVM key ID could not be deleted."

@@ -6,7 +6,9 @@ mod failures;
 pub(crate) mod key_managers;
 pub(crate) mod public;
 
-pub(crate) use self::failures::{of_job, of_key, of_keystore, of_refusal, of_rekey, of_svm, of_svm_keystore};
+pub(crate) use self::failures::{
+    chain, of_ended_job, of_job, of_key, of_keystore, of_rekey, of_svm, of_svm_keystore,
+};
 
 use axum::http::StatusCode;
 

@@ -31,6 +31,11 @@ impl Position {
     pub(crate) fn decode(text: &str) -> Result<Self, Problem> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok();
         let position = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        position.ok_or_else(|| codes::invalid(PARAMETER, format!("\"{PARAMETER}\" is not of a \"next\" link.")))
+        position.ok_or_else(refused)
     }
+}
+
+/// What does not come from a `next` link.
+pub(crate) fn refused() -> Problem {
+    codes::invalid(PARAMETER, format!("\"{PARAMETER}\" is not of a \"next\" link."))
 }

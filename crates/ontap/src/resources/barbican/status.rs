@@ -4,7 +4,7 @@ use claviger::{Blame, Engine, KekStanding, NodeStatus};
 use uuid::Uuid;
 
 use super::SCHEMA;
-use crate::codes::barbican as code;
+use crate::codes::{self, barbican as code};
 use crate::conventions::fields::Wanted;
 use crate::record::Record;
 
@@ -33,7 +33,7 @@ fn reachability(engine: &Engine, keystore: Uuid) -> (bool, String, String) {
     match engine.check_keystore(keystore, |_| ()) {
         Ok(()) => (true, FINE.to_owned(), String::new()),
         Err(error) => {
-            let reason = chain(&error);
+            let reason = codes::chain(&error);
             let message = format!("The Barbican service is not reachable from all nodes - {reason}; {}.", error.advice());
             (false, code::BARBICAN_UNREACHABLE.number.to_string(), message)
         }
@@ -64,15 +64,4 @@ fn reason(node: &NodeStatus) -> Option<String> {
         _ => "Unknown.",
     };
     Some(format!("Node: {}. Reason: {reason}", node.node))
-}
-
-/// An error with its causes.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

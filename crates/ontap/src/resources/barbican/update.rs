@@ -4,7 +4,7 @@ use claviger::{BarbicanInfo, BarbicanUpdate, Blame, Credential, Fault, Proxy, Sv
 
 use super::create::{in_key_memory, timeout};
 use super::proxy::ProxyFields;
-use super::{Found, found, status};
+use super::{Found, found};
 use crate::call::Call;
 use crate::codes::{self, barbican as code};
 use crate::conventions::answer::Answer;
@@ -36,7 +36,7 @@ pub(super) fn run(call: &Call<'_>, _: &mut Query, body: &Body) -> Result<Answer,
 fn refused(error: &SvmKeystoreError) -> Problem {
     match (error, error.fault()) {
         (SvmKeystoreError::Keeper(_), _) | (_, Fault::Keeper) => {
-            code::UPDATE_CHECK_FAILED.with(format!("{} {}.", code::UPDATE_CHECK_FAILED.meaning, status::chain(error)))
+            code::UPDATE_CHECK_FAILED.with(format!("{} {}.", code::UPDATE_CHECK_FAILED.meaning, codes::chain(error)))
         }
         _ => codes::of_svm_keystore(error),
     }
