@@ -252,6 +252,7 @@ impl From<&SvmKeystoreError> for Cause {
             | SvmKeystoreError::SvmBeingDeleted { .. }
             | SvmKeystoreError::NotHeld { .. } => Self::Conflict,
             SvmKeystoreError::Keeps { .. } | SvmKeystoreError::Damaged { .. } => Self::StoreDamaged,
+            SvmKeystoreError::Refused(_) => Self::Request,
             SvmKeystoreError::Settings(error) => error.into(),
             SvmKeystoreError::Keeper(error) => error.into(),
             SvmKeystoreError::Key(error) => error.into(),
@@ -267,6 +268,7 @@ impl From<&KeystoreError> for Cause {
         match error {
             KeystoreError::Exists
             | KeystoreError::None
+            | KeystoreError::Refused(_)
             | KeystoreError::SamePassphrase
             | KeystoreError::Passphrase(_) => Self::Request,
             KeystoreError::WrongPassphrase | KeystoreError::TooSoon { .. } => Self::Passphrase,

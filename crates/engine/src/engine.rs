@@ -28,6 +28,7 @@ use crate::live::{Keks, Live, LiveSvm};
 use crate::live_keystores::{Keystores, LiveKeystores};
 use crate::open_error::OpenEngineError;
 use crate::options::{Fetching, Options};
+use crate::platform::Platform;
 use crate::records::{
     Body, EpochRecord, KekList, NodeRecord, Operation, Read, RecordError, RecordName, Records, SvmKeystores, SvmRecord,
     V1,
@@ -58,6 +59,7 @@ pub(crate) struct Core {
     pub(crate) keystore: Keystore,
     pub(crate) calls: Calls,
     pub(crate) clock: Arc<Clock>,
+    pub(crate) platform: Arc<dyn Platform>,
     pub(crate) job_retention: Duration,
     /// The store is a copy for reading.
     pub(crate) read_only: bool,
@@ -239,6 +241,7 @@ impl Core {
             keystore: Keystore::none(),
             calls,
             clock: Arc::new(Clock::System),
+            platform: options.platform,
             job_retention: options.job_retention,
             read_only: false,
             epoch,
@@ -296,7 +299,7 @@ impl Core {
 
     /// A core over what is in the store, complete or not.
     fn read(store: Arc<dyn Store>, beside: BesideStore) -> Result<Self, OpenEngineError> {
-        let BesideStore { arena, sealing, anchor, calls, job_retention } = beside;
+        let BesideStore { arena, sealing, anchor, calls, platform, job_retention } = beside;
         let records = Records::new(store, sealing);
         let node = match records.read::<NodeRecord>(NodeRecord::KEY) {
             Ok(node) => node.map(|node| node.body),
@@ -321,6 +324,7 @@ impl Core {
             keystore,
             calls,
             clock: Arc::new(Clock::System),
+            platform,
             job_retention,
             read_only: false,
             epoch,
@@ -419,6 +423,7 @@ struct BesideStore {
     sealing: Arc<SealingKey>,
     anchor: Option<Arc<dyn Anchor>>,
     calls: Calls,
+    platform: Arc<dyn Platform>,
     job_retention: Duration,
 }
 
@@ -428,7 +433,8 @@ impl BesideStore {
         let arena = options.memory.arena()?;
         let sealing = Arc::new(SealingKey::new(&arena, options.sealing.open(&arena, dir)?)?);
         let anchor = options.anchor.anchor(dir, &sealing)?;
-        Ok(Self { arena, sealing, anchor, calls, job_retention: options.job_retention })
+        let Options { platform, job_retention, .. } = options;
+        Ok(Self { arena, sealing, anchor, calls, platform, job_retention })
     }
 }
 

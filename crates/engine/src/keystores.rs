@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use crate::engine::{Core, Engine};
 use crate::error::{Advice, Blame, Fault};
+use crate::guards::Refusal;
 use crate::keeper::{Keeper, KeeperError};
 use crate::key_error::KeyError;
 use crate::keys::closed;
@@ -63,8 +64,30 @@ impl Engine {
     /// Makes the cluster's onboard keystore, enabled from now on.
     ///
     /// # Errors
-    /// [`KeystoreError::Exists`], [`KeystoreError::Passphrase`] for its length; others as they say.
+    /// [`KeystoreError::Exists`], [`KeystoreError::Refused`] where the facts of the node do not allow it,
+    /// [`KeystoreError::Passphrase`] for its length; others as they say.
     pub fn create_onboard(&self, mode: OnboardMode, passphrase: &Passphrase) -> Result<OnboardInfo, KeystoreError> {
+        self.create_onboard_beside(Beside::Nothing, mode, passphrase)
+    }
+
+    /// The same in a MetroCluster whose other site has an onboard keystore already, with the passphrase of that.
+    ///
+    /// # Errors
+    /// As [`Engine::create_onboard`].
+    pub fn synchronize_onboard(
+        &self,
+        mode: OnboardMode,
+        passphrase: &Passphrase,
+    ) -> Result<OnboardInfo, KeystoreError> {
+        self.create_onboard_beside(Beside::ThePartners, mode, passphrase)
+    }
+
+    fn create_onboard_beside(
+        &self,
+        beside: Beside,
+        mode: OnboardMode,
+        passphrase: &Passphrase,
+    ) -> Result<OnboardInfo, KeystoreError> {
         let core = &self.core;
         let _changing = core.keystore.changing();
         if !matches!(core.keystore.state.load().as_ref(), State::None) {
@@ -74,6 +97,7 @@ impl Engine {
         if core.live.svms().values().any(|svm| needs_the_clusters(svm)) {
             return Err(KeystoreError::Lost);
         }
+        core.may_create_onboard(mode, beside)?;
         passphrase.check(mode.rules())?;
         let ckek = Key256::generate(&core.arena, &mut SystemRandom)?;
         let id = random_uuid(&mut SystemRandom)?;
@@ -150,6 +174,15 @@ impl Engine {
         tracing::info!(%id, "passphrase changed");
         Ok(())
     }
+}
+
+/// What the new onboard keystore stands beside.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Beside {
+    /// No other, or none that is known of.
+    Nothing,
+    /// That of the other site of a MetroCluster, which has the same passphrase.
+    ThePartners,
 }
 
 /// The cluster's keystore in memory. Changes exclude each other; readers take no lock.
@@ -412,6 +445,9 @@ pub enum KeystoreError {
     /// The cluster has no keystore.
     #[error("the cluster has no keystore; create the onboard keystore first")]
     None,
+    /// The facts of the node do not allow it.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
     /// The passphrase is not the keystore's.
     #[error("the passphrase is wrong")]
     WrongPassphrase,
@@ -451,6 +487,7 @@ impl Blame for KeystoreError {
     fn blame(&self) -> (Fault, Advice) {
         match self {
             Self::Exists | Self::None | Self::SamePassphrase | Self::Passphrase(_) => (Fault::Caller, Advice::Correct),
+            Self::Refused(refusal) => refusal.blame(),
             Self::WrongPassphrase => (Fault::Caller, Advice::GiveCredentials),
             Self::TooSoon { .. } => (Fault::Caller, Advice::Retry),
             Self::DamagedCkek | Self::DamagedRecord | Self::Lost => (Fault::Data, Advice::Repair),

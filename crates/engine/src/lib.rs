@@ -46,6 +46,7 @@ mod files;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+mod guards;
 mod job_error;
 mod jobs;
 mod keeper;
@@ -63,6 +64,7 @@ mod opening;
 mod operations;
 mod options;
 mod own_keeper;
+mod platform;
 mod records;
 mod recovery;
 mod rekey;
@@ -86,6 +88,7 @@ pub use credential::ResealError;
 pub use engine::Engine;
 pub use epoch::Standing;
 pub use error::{Advice, Blame, Fault};
+pub use guards::Refusal;
 pub use job_error::JobError;
 pub use jobs::{Job, JobInfo, JobOperation, JobStatus, Progress};
 pub use keeper::{KeeperError, Trouble};
@@ -99,6 +102,10 @@ pub use live_keystores::KeeperTrouble;
 pub use open_error::OpenEngineError;
 pub use options::{AnchorSource, Fetching, KeyMemory, Options, SealingSource};
 pub use own_keeper::NoKeeper;
+pub use platform::{
+    Cluster, ClusterVersion, Fact, FactName, Facts, InvalidClusterVersion, Licenses, MetroCluster, PartnerKeyManager,
+    Platform, Storage,
+};
 pub use records::{RecordError, RecordName, Subject};
 pub use rekey::RekeyError;
 pub use status::{KekStanding, KeptKekInfo, KeystoreState, KeystoreStatus, NodeStatus};

@@ -8,6 +8,7 @@ use claviger_store::{StoreKind, StoreOptions};
 use claviger_wrap::Key256;
 
 use crate::anchor::Anchor;
+use crate::platform::{Facts, Platform};
 
 /// How an engine is opened. The defaults are safe.
 #[derive(Debug)]
@@ -32,6 +33,8 @@ pub struct Options {
     pub resume_jobs: bool,
     /// How KEKs come into memory whose keepers are outside the node: by themselves, and an opening waits 15 s for them at most.
     pub fetching: Fetching,
+    /// What tells the facts of the storage node: an ordinary one.
+    pub platform: Arc<dyn Platform>,
     /// Faults of keepers, for tests: none.
     #[cfg(feature = "faults")]
     pub keeper_faults: Option<crate::faults::KeeperFaults>,
@@ -49,6 +52,7 @@ impl Default for Options {
             job_retention: Duration::from_secs(24 * 60 * 60),
             resume_jobs: true,
             fetching: Fetching::default(),
+            platform: Arc::new(Facts::default()),
             #[cfg(feature = "faults")]
             keeper_faults: None,
         }

@@ -6,6 +6,7 @@ use claviger_wrap::{RandomError, SvmId};
 use uuid::Uuid;
 
 use crate::error::{Advice, Blame, Fault};
+use crate::guards::Refusal;
 use crate::keeper::KeeperError;
 use crate::key_error::KeyError;
 use crate::keystore_name::KeystoreName;
@@ -156,6 +157,9 @@ pub enum SvmKeystoreError {
         /// The SVM.
         svm: SvmId,
     },
+    /// The facts of the node do not allow it.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
     /// The settings cannot be used.
     #[error(transparent)]
     Settings(#[from] NoKeeper),
@@ -198,6 +202,7 @@ impl Blame for SvmKeystoreError {
             | Self::SvmBeingDeleted { .. } => (Fault::Caller, Advice::Correct),
             Self::Busy { .. } | Self::Rekeying { .. } => (Fault::Caller, Advice::Retry),
             Self::Keeps { .. } | Self::Damaged { .. } | Self::NotHeld { .. } => (Fault::Data, Advice::Repair),
+            Self::Refused(refusal) => refusal.blame(),
             Self::Settings(error) => error.blame(),
             Self::Keeper(error) => error.blame(),
             Self::Key(error) => error.blame(),

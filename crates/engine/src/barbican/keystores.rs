@@ -29,14 +29,15 @@ impl Engine {
     /// Makes a keystore at an OpenStack Barbican for a data SVM. It is not enabled, and nothing is sent.
     ///
     /// # Errors
-    /// [`SvmKeystoreError::Admin`], [`SvmKeystoreError::NameTaken`], [`SvmKeystoreError::TooMany`]; [`SvmKeystoreError::Settings`]
-    /// where they cannot be used; others as they say. Nothing has changed then.
+    /// Those of [`Engine::may_create_barbican`]; [`SvmKeystoreError::NameTaken`], [`SvmKeystoreError::TooMany`];
+    /// [`SvmKeystoreError::Settings`] where they cannot be used; others as they say. Nothing has changed then.
     pub fn create_barbican(
         &self,
         svm: SvmId,
         name: &KeystoreName,
         settings: &BarbicanSettings,
     ) -> Result<KeystoreInfo, SvmKeystoreError> {
+        self.may_create_barbican(svm)?;
         let core = &self.core;
         let live = core.data_svm(svm)?;
         let keystore = random_uuid(&mut SystemRandom)?;

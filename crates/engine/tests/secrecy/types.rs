@@ -6,9 +6,9 @@ use std::path::Path;
 
 use claviger::store::{Batch, Entry, Expect, Expectation, MemoryStore, Outcome, Replacement};
 use claviger::{
-    Advice, AnchorSource, Arena, ArenaError, ArenaOptions, Cause, Creation, Fault, InvalidSvmName, KekVersion, Key256,
-    KeyAlgorithm, KeyMemory, KeyType, KeyVersion, NewKey, Passphrase, PassphraseRules, RecordName, SealingSource,
-    Store, StoreOptions, Table,
+    Advice, AnchorSource, Arena, ArenaError, ArenaOptions, Cause, ClusterVersion, Creation, FactName, Facts, Fault,
+    InvalidSvmName, KekVersion, Key256, KeyAlgorithm, KeyMemory, KeyType, KeyVersion, NewKey, PartnerKeyManager,
+    Passphrase, PassphraseRules, RecordName, Refusal, SealingSource, Store, StoreOptions, Table,
 };
 use claviger_secret::{SlotKind, burned};
 use claviger_tests::heard::Heard;
@@ -21,10 +21,11 @@ use uuid::Uuid;
 use crate::common::volume;
 
 /// Types of which nothing can be printed, each with the reason.
-const SILENT: [(&str, &str); 6] = [
+const SILENT: [(&str, &str); 7] = [
     ("claviger::Anchor", "a trait"),
     ("claviger::Blame", "a trait"),
     ("claviger::Engine", "has no Debug"),
+    ("claviger::Platform", "a trait"),
     ("claviger::KeyCounts", "an alias of a map"),
     ("claviger_store::Store", "a trait"),
     ("claviger_wrap::SystemRandom", "has no state; of the getrandom crate"),
@@ -230,6 +231,23 @@ pub(crate) fn print_made_of(heard: &mut Heard, arena: &Arena, key: &[u8; 64], pa
     heard.debug(&Fault::Ours);
     heard.display(&Advice::Report);
     heard.display(&Cause::Other);
+    print_facts(heard);
+}
+
+/// Nothing of them is secret.
+fn print_facts(heard: &mut Heard) {
+    let facts = Facts::default();
+    heard.debug(&facts);
+    heard.debug(&facts.licenses);
+    heard.debug(&facts.metrocluster);
+    heard.debug(&facts.cluster);
+    heard.debug(&facts.storage);
+    heard.debug(&facts.cluster.fips);
+    heard.debug(&PartnerKeyManager::None);
+    heard.display(&FactName::ClusterVersion);
+    heard.display(&ClusterVersion::new(9, 17, 1));
+    heard.error(&"nine".parse::<ClusterVersion>().unwrap_err());
+    heard.error(&Refusal::Unknown { fact: FactName::ClusterVersion });
 }
 
 fn arena_full(arena: &Arena) -> ArenaError {
