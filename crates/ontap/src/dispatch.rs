@@ -115,9 +115,7 @@ fn run(
         Does::List(resource) => query.and_then(|query| list(call, *resource, query)),
         Does::Show(resource) => show(call, *resource, query),
         Does::Change(change) => changed(call, change, query, bytes, &mut audited),
-        Does::Each { resource, change, key } => {
-            changed_each(call, *resource, change, key, query, bytes, &mut audited)
-        }
+        Does::Each { resource, change, key } => changed_each(call, *resource, change, key, query, bytes, &mut audited),
         Does::Nothing => Err(codes::unsupported("This release has no keeper of that kind.")),
     };
     (reply, audited)

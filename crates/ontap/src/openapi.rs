@@ -86,21 +86,33 @@ fn seconds(default: u64) -> Value {
 }
 
 fn fields_parameter() -> Value {
-    parameter("fields", &text(), "Which fields to show: names with commas between them, `*` for the common ones, `**` for all.")
+    parameter(
+        "fields",
+        &text(),
+        "Which fields to show: names with commas between them, `*` for the common ones, `**` for all.",
+    )
 }
 
 fn list_parameters(schema: &Schema) -> Vec<Value> {
     let common = [
         fields_parameter(),
         parameter("order_by", &text(), "Fields to put the records in order by, each alone or with `asc` or `desc`."),
-        parameter("max_records", &json!({ "type": "integer", "minimum": 1, "default": 10_000 }), "The most records of a page."),
+        parameter(
+            "max_records",
+            &json!({ "type": "integer", "minimum": 1, "default": 10_000 }),
+            "The most records of a page.",
+        ),
         parameter("return_timeout", &seconds(15), "The most seconds that a page may take."),
         parameter("return_records", &flag(), "Whether to show records, or only their number."),
         parameter("return_unmatched_nested_array_objects", &flag(), "Accepted: lists in records are always whole."),
         parameter(position::PARAMETER, &text(), "Where a page begins: only as a `next` link has it."),
     ];
     let filter = |field: &Field| {
-        parameter(field.path, &text(), "A filter: a value, `!`, `<`, `<=`, `>`, `>=`, `a..b`, `a|b`, `*`, `null`, `!null`.")
+        parameter(
+            field.path,
+            &text(),
+            "A filter: a value, `!`, `<`, `<=`, `>`, `>=`, `a..b`, `a|b`, `*`, `null`, `!null`.",
+        )
     };
     let filters = schema.fields.iter().filter(|field| field.shown != Shown::Never).map(filter);
     common.into_iter().chain(filters).collect()
@@ -117,10 +129,15 @@ fn change_parameters(change: &Change) -> Vec<Value> {
 
 fn request_body(change: &Change) -> Value {
     let schema = match change.body {
-        Some((schema, verb)) => nested(schema, "", &|field| match verb {
-            Verb::Post => field.post,
-            Verb::Patch => field.patch,
-        }, true),
+        Some((schema, verb)) => nested(
+            schema,
+            "",
+            &|field| match verb {
+                Verb::Post => field.post,
+                Verb::Patch => field.patch,
+            },
+            true,
+        ),
         None => json!({ "type": "object", "additionalProperties": false }),
     };
     json!({ "required": false, "content": { "application/json": { "schema": schema } } })
@@ -209,7 +226,11 @@ fn record_schema(schema: &Schema) -> Value {
 fn nested(schema: &Schema, at: &str, wanted: &dyn Fn(&Field) -> bool, is_closed: bool) -> Value {
     let mut properties = Map::new();
     for field in schema.fields.iter().filter(|field| wanted(field)) {
-        let below = if at.is_empty() { Some(field.path) } else { field.path.strip_prefix(at).and_then(|rest| rest.strip_prefix('.')) };
+        let below = if at.is_empty() {
+            Some(field.path)
+        } else {
+            field.path.strip_prefix(at).and_then(|rest| rest.strip_prefix('.'))
+        };
         let Some(below) = below else { continue };
         let (name, is_leaf) = below.split_once('.').map_or((below, true), |(name, _)| (name, false));
         if properties.contains_key(name) {

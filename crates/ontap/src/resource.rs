@@ -13,13 +13,7 @@ pub(crate) trait Resource: Sync {
 
     /// Up to `limit` rows behind the place `after`, in an order that never changes, without their expensive fields. Fewer mean that there are
     /// no more. Filters may be used to read less; who calls applies them.
-    fn rows(
-        &self,
-        call: &Call<'_>,
-        filters: &Filters,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<Row>, Problem>;
+    fn rows(&self, call: &Call<'_>, filters: &Filters, after: Option<&str>, limit: usize) -> Result<Vec<Row>, Problem>;
 
     /// The record that the path names, without its expensive fields.
     fn one(&self, call: &Call<'_>) -> Result<Record, Problem>;

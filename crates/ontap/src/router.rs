@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::{Json, Router};
-use axum::extract::{RawPathParams, Request};
 use axum::extract::rejection::RawPathParamsRejection;
+use axum::extract::{RawPathParams, Request};
 use axum::response::Html;
 use axum::routing::{any, get};
+use axum::{Json, Router};
 
 use crate::codes;
 use crate::conventions::links::BASE;

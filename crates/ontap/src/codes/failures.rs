@@ -6,7 +6,7 @@ use claviger::{
 };
 
 use super::barbican as code;
-use super::{exists, failed, in_use, invalid, malformed, missing, missing_entry};
+use super::{Guarded, exists, failed, in_use, invalid, malformed, missing, missing_entry, of_refusal};
 use crate::problem::Problem;
 
 /// How a job ended, told at once to who waited for it.
@@ -124,6 +124,7 @@ pub(crate) fn of_svm_keystore(error: &SvmKeystoreError) -> Problem {
     match error {
         SvmKeystoreError::UnknownSvm { .. } | SvmKeystoreError::Unknown { .. } => missing_entry(),
         SvmKeystoreError::Admin => code::BARBICAN_ADMIN_SVM.problem(),
+        SvmKeystoreError::Refused(refusal) => of_refusal(refusal, Guarded::Barbican),
         SvmKeystoreError::NameTaken { .. } => code::BARBICAN_NAME_TAKEN.problem().about("configuration.name"),
         SvmKeystoreError::NoneEnabled { .. } => code::NONE_ENABLED.problem(),
         SvmKeystoreError::Mixed { .. } => code::MIXED.problem(),
@@ -150,6 +151,7 @@ pub(crate) fn of_svm_keystore(error: &SvmKeystoreError) -> Problem {
 pub(crate) fn of_keystore(error: &KeystoreError) -> Problem {
     match error {
         KeystoreError::Exists => super::key_managers::ONBOARD_EXISTS.problem(),
+        KeystoreError::Refused(refusal) => of_refusal(refusal, Guarded::CreateOnboard),
         KeystoreError::None => missing_entry(),
         KeystoreError::WrongPassphrase | KeystoreError::TooSoon { .. } => {
             super::key_managers::WRONG_PASSPHRASE.with(wrong_passphrase(error))

@@ -5,10 +5,11 @@ pub(crate) mod barbican;
 mod failures;
 pub(crate) mod key_managers;
 pub(crate) mod public;
+mod refusals;
 
-pub(crate) use self::failures::{
-    chain, of_ended_job, of_job, of_key, of_keystore, of_rekey, of_svm, of_svm_keystore,
-};
+pub(crate) use self::failures::{chain, of_ended_job, of_job, of_key, of_keystore, of_rekey, of_svm, of_svm_keystore};
+
+pub(crate) use self::refusals::{Guarded, of_refusal};
 
 use axum::http::StatusCode;
 

@@ -59,7 +59,12 @@ impl Selection {
 
     /// What is read, row by row, until time is up.
     fn reading(&self) -> Reading<'_> {
-        Reading { filters: &self.filters, wanted: self.wanted.clone(), page: self.max_records, deadline: Some(self.deadline) }
+        Reading {
+            filters: &self.filters,
+            wanted: self.wanted.clone(),
+            page: self.max_records,
+            deadline: Some(self.deadline),
+        }
     }
 
     /// The same where all rows must be seen, with what they are put in order by.
@@ -218,7 +223,8 @@ fn answer(call: &Call<'_>, resource: &dyn Resource, selection: &Selection, page:
         of_page.insert("self".to_owned(), relation(call.address()));
     }
     if let Some(next) = page.next {
-        of_page.insert("next".to_owned(), relation(query.with(position::PARAMETER, &next.encode()).address(call.path())));
+        of_page
+            .insert("next".to_owned(), relation(query.with(position::PARAMETER, &next.encode()).address(call.path())));
     }
     if !of_page.is_empty() {
         answer.insert("_links".to_owned(), Value::Object(of_page));

@@ -42,7 +42,9 @@ impl Wanted {
                 name => {
                     return Err(codes::invalid(
                         "fields",
-                        format!("The field \"{name}\" is not known; ask without \"fields\" or with \"*\" to see those there are."),
+                        format!(
+                            "The field \"{name}\" is not known; ask without \"fields\" or with \"*\" to see those there are."
+                        ),
                     ));
                 }
             }

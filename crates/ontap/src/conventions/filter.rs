@@ -57,7 +57,8 @@ impl Filters {
     /// Every parameter is a filter by the field of its name.
     pub(crate) fn parse(parameters: BTreeMap<String, String>, schema: &Schema) -> Result<Self, Problem> {
         let filter = |(name, text): (String, String)| {
-            let field = schema.field(&name).filter(|field| field.shown != Shown::Never).ok_or_else(|| unknown(&name))?;
+            let field =
+                schema.field(&name).filter(|field| field.shown != Shown::Never).ok_or_else(|| unknown(&name))?;
             Ok(Filter { field, test: Test::parse(&text, field)? })
         };
         Ok(Self { all: parameters.into_iter().map(filter).collect::<Result<_, Problem>>()? })

@@ -52,7 +52,9 @@ impl Order {
 
     /// What a record is put in order by.
     pub(crate) fn keys(&self, record: &Record) -> Vec<Value> {
-        self.fields().map(|field| record.values(field.path).first().map_or(Value::Null, |value| (*value).clone())).collect()
+        self.fields()
+            .map(|field| record.values(field.path).first().map_or(Value::Null, |value| (*value).clone()))
+            .collect()
     }
 
     /// How two records lie, by their [`Order::keys`]. What is not set comes first.

@@ -52,9 +52,10 @@ impl Query {
         match self.take_number("return_timeout")? {
             None => Ok(default),
             Some(seconds) if seconds <= LONGEST_WAIT => Ok(Duration::from_secs(seconds)),
-            Some(_) => {
-                Err(codes::invalid("return_timeout", format!("\"return_timeout\" must be 0 to {LONGEST_WAIT} seconds.")))
-            }
+            Some(_) => Err(codes::invalid(
+                "return_timeout",
+                format!("\"return_timeout\" must be 0 to {LONGEST_WAIT} seconds."),
+            )),
         }
     }
 

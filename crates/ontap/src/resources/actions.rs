@@ -55,7 +55,10 @@ fn migrate(call: &Call<'_>, _: &mut Query, body: &Body) -> Result<Answer, Proble
     let svm = match (source.svm, to.svm) {
         (Some(svm), None) | (None, Some(svm)) => svm,
         (Some(_), Some(_)) => {
-            return Err(codes::invalid("uuid", "Keys migrate between the cluster's key manager and an SVM's; between two of an SVM, enable the other."));
+            return Err(codes::invalid(
+                "uuid",
+                "Keys migrate between the cluster's key manager and an SVM's; between two of an SVM, enable the other.",
+            ));
         }
         (None, None) => return Err(codes::invalid("uuid", "The destination is the source.")),
     };

@@ -73,10 +73,7 @@ fn record(engine: &Engine, onboard: &OnboardInfo) -> Record {
         .with("volume_encryption.supported", supported)
         .with("volume_encryption.code", code)
         .with("volume_encryption.message", message)
-        .with(
-            "is_default_data_at_rest_encryption_disabled",
-            engine.settings().data_at_rest_encryption_disabled,
-        )
+        .with("is_default_data_at_rest_encryption_disabled", false)
 }
 
 fn volume_encryption(engine: &Engine) -> (bool, u32, String) {

@@ -40,10 +40,7 @@ static SCHEMA: Schema = Schema {
         Field::standard("svm.uuid", Kind::Text, "The SVM's UUID."),
     ],
     lists: &[],
-    links: &[
-        Link { object: "", href: "/cluster/jobs/{uuid}" },
-        Link { object: "svm", href: "/svm/svms/{svm.uuid}" },
-    ],
+    links: &[Link { object: "", href: "/cluster/jobs/{uuid}" }, Link { object: "svm", href: "/svm/svms/{svm.uuid}" }],
 };
 
 struct RunningJobs;
@@ -94,9 +91,11 @@ fn engines(job: &JobInfo) -> Record {
     let record = Record::new().with("description", described(job)).with("start_time", time(job.started));
     let record = match &job.status {
         JobStatus::Running => going(record, "running", &progress(job)),
-        JobStatus::Interrupted => {
-            going(record, "queued", "It was interrupted, and goes on when what it needs is there, or with action=resume.")
-        }
+        JobStatus::Interrupted => going(
+            record,
+            "queued",
+            "It was interrupted, and goes on when what it needs is there, or with action=resume.",
+        ),
         JobStatus::Succeeded => going(record, "success", "Complete: Successful"),
         JobStatus::Cancelled => failed(record, &codes::in_use("The job was cancelled.")),
         JobStatus::Failed { .. } => failed(record, &codes::of_ended_job(job)),
@@ -217,12 +216,7 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
         summary: "Lists the jobs that wait, run, or ended within 300 seconds.",
         does: Does::List(&RunningJobs),
     },
-    Endpoint {
-        method: "GET",
-        path: "/cluster/jobs/{uuid}",
-        summary: "Shows a job.",
-        does: Does::Show(&RunningJobs),
-    },
+    Endpoint { method: "GET", path: "/cluster/jobs/{uuid}", summary: "Shows a job.", does: Does::Show(&RunningJobs) },
     Endpoint {
         method: "PATCH",
         path: "/cluster/jobs/{uuid}",

@@ -78,13 +78,8 @@ fn delete(call: &Call<'_>, _: &mut Query, _: &Body) -> Result<Answer, Problem> {
 static CREATE: Change =
     Change { exists: always, parameters: &[], body: Some((&SCHEMA, Verb::Post)), run: create, creates: Some(&Svms) };
 
-static DELETE: Change = Change {
-    exists: |call| found(call).map(drop),
-    parameters: &[],
-    body: None,
-    run: delete,
-    creates: None,
-};
+static DELETE: Change =
+    Change { exists: |call| found(call).map(drop), parameters: &[], body: None, run: delete, creates: None };
 
 pub(crate) const ENDPOINTS: &[Endpoint] = &[
     Endpoint { method: "GET", path: COLLECTION, summary: "Lists the data SVMs.", does: Does::List(&Svms) },

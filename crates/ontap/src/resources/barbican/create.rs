@@ -20,7 +20,7 @@ const DEFAULT_TIMEOUT: i64 = 10;
 pub(super) fn run(call: &Call<'_>, _: &mut Query, body: &Body) -> Result<Answer, Problem> {
     let engine = &call.service.engine;
     let svm = required_svm(call.service, body)?.id();
-    engine.may_create_barbican(svm).map_err(|refusal| codes::of_refusal(&refusal))?;
+    engine.may_create_barbican(svm).map_err(|error| codes::of_svm_keystore(&error))?;
     let name: KeystoreName = body
         .required("configuration.name")?
         .parse()
@@ -45,8 +45,7 @@ pub(super) fn run(call: &Call<'_>, _: &mut Query, body: &Body) -> Result<Answer,
     };
     let credential = Credential { id, secret: in_key_memory(engine, secret)? };
     let settings = BarbicanSettings { key, site, credential };
-    let keystore =
-        engine.create_barbican(svm, &name, &settings).map_err(|error| codes::of_svm_keystore(&error))?;
+    let keystore = engine.create_barbican(svm, &name, &settings).map_err(|error| codes::of_svm_keystore(&error))?;
     let job = call.service.jobs.done(call.described(), Some(svm));
     Ok(Answer::created(instance(COLLECTION, keystore.id)).by(job))
 }

@@ -48,18 +48,20 @@ impl<'a> ProxyFields<'a> {
         if self.host.is_empty() {
             return Ok(None);
         }
-        let port = u16::try_from(self.port).ok().filter(|port| *port != 0).ok_or_else(|| {
-            codes::invalid("proxy_port", "\"proxy_port\" must be 1 to 65535 where there is a proxy.")
-        })?;
+        let port = u16::try_from(self.port)
+            .ok()
+            .filter(|port| *port != 0)
+            .ok_or_else(|| codes::invalid("proxy_port", "\"proxy_port\" must be 1 to 65535 where there is a proxy."))?;
         let user = match (self.username, self.password) {
             ("", "") => None,
             (name, "") => {
-                return Err(codes::invalid("proxy_password", format!("The proxy's user \"{name}\" needs \"proxy_password\".")));
+                return Err(codes::invalid(
+                    "proxy_password",
+                    format!("The proxy's user \"{name}\" needs \"proxy_password\"."),
+                ));
             }
             ("", _) => return Err(codes::invalid("proxy_username", "\"proxy_password\" needs \"proxy_username\".")),
-            (name, password) => {
-                Some(ProxyUser { name: name.to_owned(), password: in_key_memory(engine, password)? })
-            }
+            (name, password) => Some(ProxyUser { name: name.to_owned(), password: in_key_memory(engine, password)? }),
         };
         let kind = if self.is_http { ProxyKind::Http } else { ProxyKind::Https };
         Ok(Some(Proxy { kind, host: self.host.to_owned(), port, user }))

@@ -34,7 +34,8 @@ fn reachability(engine: &Engine, keystore: Uuid) -> (bool, String, String) {
         Ok(()) => (true, FINE.to_owned(), String::new()),
         Err(error) => {
             let reason = codes::chain(&error);
-            let message = format!("The Barbican service is not reachable from all nodes - {reason}; {}.", error.advice());
+            let message =
+                format!("The Barbican service is not reachable from all nodes - {reason}; {}.", error.advice());
             (false, code::BARBICAN_UNREACHABLE.number.to_string(), message)
         }
     }

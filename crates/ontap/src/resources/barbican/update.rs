@@ -45,7 +45,8 @@ fn refused(error: &SvmKeystoreError) -> Problem {
 /// Both parts of a credential, or none.
 fn credential(call: &Call<'_>, body: &Body) -> Result<Option<Credential>, Problem> {
     let id = body.gives("application_cred_id").then(|| body.text("application_cred_id").unwrap_or_default());
-    let secret = body.gives("application_cred_secret").then(|| body.text("application_cred_secret").unwrap_or_default());
+    let secret =
+        body.gives("application_cred_secret").then(|| body.text("application_cred_secret").unwrap_or_default());
     match (id, secret) {
         (None, None) => Ok(None),
         (Some(""), Some(_)) => Err(code::UPDATE_CREDENTIAL_ID.problem().about("application_cred_id")),

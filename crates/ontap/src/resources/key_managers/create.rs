@@ -47,7 +47,11 @@ pub(super) fn run(call: &Call<'_>, query: &mut Query, body: &Body) -> Result<Ans
         Some(Fact::Known(true) | Fact::Unknown) => OnboardMode::CommonCriteria,
         Some(Fact::Known(false)) | None => OnboardMode::Unattended,
     };
-    let onboard = engine.create_onboard(mode, &passphrase).map_err(|error| match error {
+    let made = match synchronize {
+        true => engine.synchronize_onboard(mode, &passphrase),
+        false => engine.create_onboard(mode, &passphrase),
+    };
+    let onboard = made.map_err(|error| match error {
         KeystoreError::Passphrase(_) => wrong_length(),
         KeystoreError::Random(_) | KeystoreError::Generate(_) => code::CKEK_NOT_GENERATED.with(codes::chain(&error)),
         KeystoreError::Records(_) => code::CKEK_NOT_STORED.with(codes::chain(&error)),

@@ -12,7 +12,8 @@ pub(super) static SCHEMA: Schema = Schema {
         Field::standard("svm.uuid", Kind::Text, "The SVM's UUID.").post(),
         Field::standard("svm.name", Kind::Text, "The SVM's name.").post(),
         Field::standard("enabled", Kind::Boolean, "Whether it is the enabled one of its scope."),
-        Field::standard("policy", Kind::Text, "A security policy; accepted, and without effect on the onboard one.").post(),
+        Field::standard("policy", Kind::Text, "A security policy; accepted, and without effect on the onboard one.")
+            .post(),
         Field::standard("onboard.enabled", Kind::Boolean, "Whether it is the onboard key manager."),
         Field::standard("onboard.key_backup", Kind::Text, "A backup of the key hierarchy, which the passphrase opens."),
         Field::hidden("onboard.passphrase", Kind::Secret, "The passphrase: 32 to 256 ASCII characters.").post().patch(),
@@ -37,7 +38,11 @@ pub(super) static SCHEMA: Schema = Schema {
         Field::standard("external.servers.timeout", Kind::Integer, "Its time limit in seconds.").post(),
         Field::standard("external.servers.username", Kind::Text, "Its user.").post(),
         Field::standard("external.servers.secondary_key_servers", Kind::Text, "Its secondaries."),
-        Field::expensive("external.servers.connectivity.cluster_availability", Kind::Boolean, "Whether all nodes reach it."),
+        Field::expensive(
+            "external.servers.connectivity.cluster_availability",
+            Kind::Boolean,
+            "Whether all nodes reach it.",
+        ),
         Field::expensive("external.servers.connectivity.records.state", Kind::Text, "How a node reaches it."),
         Field::expensive("external.servers.connectivity.records.node.uuid", Kind::Text, "The node."),
         Field::expensive("external.servers.connectivity.records.node.name", Kind::Text, "The node."),

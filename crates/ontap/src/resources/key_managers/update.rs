@@ -1,6 +1,6 @@
 //! PATCH: another passphrase, a synchronization, or whether data at rest is encrypted.
 
-use claviger::{Engine, KeystoreError, OnboardInfo, OnboardMode, Passphrase, RecordError};
+use claviger::{Engine, KeystoreError, OnboardInfo, OnboardMode, Passphrase};
 
 use super::found;
 use crate::call::Call;
@@ -28,10 +28,8 @@ pub(super) fn run(call: &Call<'_>, query: &mut Query, body: &Body) -> Result<Ans
         Passphrases::Synchronize { existing } => check(engine, existing)?,
         Passphrases::Change { existing, new } => change(engine, &onboard, existing, new)?,
     }
-    if let Some(disabled) = body.flag(DATA_AT_REST) {
-        let mut settings = engine.settings();
-        settings.data_at_rest_encryption_disabled = disabled;
-        engine.change_settings(&settings).map_err(|error: RecordError| codes::failed(codes::chain(&error)))?;
+    if body.gives(DATA_AT_REST) {
+        return Err(codes::unsupported("Not yet."));
     }
     Ok(Answer::changed())
 }
