@@ -1,6 +1,6 @@
 //! Jobs: those of the engine, and short ones of this API (conventions, section 7).
 
-use std::collections::BTreeMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,8 @@ use crate::problem::Problem;
 
 /// How long an ended job can be asked for.
 const KEPT: SignedDuration = SignedDuration::from_secs(300);
+/// How many ended jobs of the API's own are kept at most: a flood of small changes must not fill memory.
+const MOST_KEPT: usize = 100_000;
 
 /// The jobs that can be asked for. Those of the engine outlive the process; a job of the API's own is work of seconds at most, or one change
 /// that waits for a keeper, and is forgotten with the process.
@@ -23,8 +25,15 @@ pub(crate) struct Jobs {
 
 #[derive(Default)]
 struct Own {
-    jobs: Mutex<BTreeMap<Uuid, OwnJob>>,
+    jobs: Mutex<OwnJobs>,
     ended: Condvar,
+}
+
+#[derive(Default)]
+struct OwnJobs {
+    by_id: HashMap<Uuid, OwnJob>,
+    /// Those that have ended, the first first.
+    ended: VecDeque<(Timestamp, Uuid)>,
 }
 
 /// A job of the API's own.
@@ -89,7 +98,7 @@ impl Jobs {
         match std::thread::Builder::new().name("claviger-request".to_owned()).spawn(run) {
             Ok(_) => Ok(begun),
             Err(_) => {
-                self.own.lock().remove(&id);
+                self.own.lock().by_id.remove(&id);
                 Err(codes::failed("The node has no thread to spare; try again later."))
             }
         }
@@ -112,17 +121,24 @@ impl Jobs {
 
     /// All jobs that run, wait, or ended a short while ago, the oldest first.
     pub(crate) fn all(&self) -> Result<Vec<AnyJob>, Problem> {
-        self.own.forget_old();
         let now = Timestamp::now();
         let engine = self.engine.jobs().map_err(|error| codes::failed(error.to_string()))?.into_iter();
         let engine = engine.filter(|job| job.ended.is_none_or(|ended| is_kept(ended, now))).map(AnyJob::Engine);
-        let own = self.own.lock().values().cloned().map(AnyJob::Own).collect::<Vec<_>>();
+        let own = self.own.lock().kept(now).values().cloned().map(AnyJob::Own).collect::<Vec<_>>();
         Ok(engine.chain(own).collect())
     }
 
     /// One of them.
     pub(crate) fn one(&self, id: Uuid) -> Result<Option<AnyJob>, Problem> {
-        Ok(self.all()?.into_iter().find(|job| job.id() == id))
+        let now = Timestamp::now();
+        if let Some(job) = self.own.lock().kept(now).get(&id) {
+            return Ok(Some(AnyJob::Own(job.clone())));
+        }
+        match self.engine.job(id) {
+            Ok(job) => Ok(Some(job).filter(|job| job.ended.is_none_or(|ended| is_kept(ended, now))).map(AnyJob::Engine)),
+            Err(JobError::Unknown { .. }) => Ok(None),
+            Err(error) => Err(codes::failed(codes::chain(&error))),
+        }
     }
 }
 
@@ -136,21 +152,29 @@ impl AnyJob {
 }
 
 impl Own {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Uuid, OwnJob>> {
+    fn lock(&self) -> MutexGuard<'_, OwnJobs> {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn add(&self, job: OwnJob) -> Begun {
-        self.forget_old();
         let id = job.id;
-        self.lock().insert(id, job);
+        let mut jobs = self.lock();
+        if let Some((ended, _)) = &job.end {
+            jobs.ended.push_back((*ended, id));
+        }
+        jobs.by_id.insert(id, job);
+        jobs.kept(Timestamp::now());
         Begun::Own(id)
     }
 
     fn end(&self, id: Uuid, end: Result<(), Problem>) {
-        if let Some(job) = self.lock().get_mut(&id) {
-            job.end = Some((Timestamp::now(), end));
+        let now = Timestamp::now();
+        let mut jobs = self.lock();
+        if let Some(job) = jobs.by_id.get_mut(&id) {
+            job.end = Some((now, end));
+            jobs.ended.push_back((now, id));
         }
+        drop(jobs);
         self.ended.notify_all();
     }
 
@@ -159,7 +183,7 @@ impl Own {
         let mut jobs = self.lock();
         loop {
             // One that is forgotten has ended.
-            let Some(job) = jobs.get(&id) else { return Some(Ok(())) };
+            let Some(job) = jobs.by_id.get(&id) else { return Some(Ok(())) };
             if let Some((_, end)) = &job.end {
                 return Some(end.clone());
             }
@@ -167,10 +191,19 @@ impl Own {
             jobs = self.ended.wait_timeout(jobs, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
+}
 
-    fn forget_old(&self) {
-        let now = Timestamp::now();
-        self.lock().retain(|_, job| job.end.as_ref().is_none_or(|(ended, _)| is_kept(*ended, now)));
+impl OwnJobs {
+    /// The jobs, without those that ended too long ago.
+    fn kept(&mut self, now: Timestamp) -> &HashMap<Uuid, OwnJob> {
+        while let Some((ended, id)) = self.ended.front().copied() {
+            if is_kept(ended, now) && self.ended.len() <= MOST_KEPT {
+                break;
+            }
+            self.ended.pop_front();
+            self.by_id.remove(&id);
+        }
+        &self.by_id
     }
 }
 
