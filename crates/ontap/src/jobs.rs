@@ -135,7 +135,9 @@ impl Jobs {
             return Ok(Some(AnyJob::Own(job.clone())));
         }
         match self.engine.job(id) {
-            Ok(job) => Ok(Some(job).filter(|job| job.ended.is_none_or(|ended| is_kept(ended, now))).map(AnyJob::Engine)),
+            Ok(job) => {
+                Ok(Some(job).filter(|job| job.ended.is_none_or(|ended| is_kept(ended, now))).map(AnyJob::Engine))
+            }
             Err(JobError::Unknown { .. }) => Ok(None),
             Err(error) => Err(codes::failed(codes::chain(&error))),
         }

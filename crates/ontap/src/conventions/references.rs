@@ -28,8 +28,9 @@ pub(crate) fn required_svm(service: &Service, body: &Body) -> Result<SvmInfo, Pr
 
 /// The admin SVM goes by the cluster's name.
 fn svm_named(service: &Service, name: &str) -> Result<SvmInfo, Problem> {
-    let mut svms = service.engine.svms().into_iter();
-    svms.find(|svm| svm.name().is_some_and(|known| known.as_str() == name)).ok_or_else(|| unknown(name))
+    // The engine takes a UUID for a name, too.
+    let svm = service.engine.svm_named(name).ok();
+    svm.filter(|svm| svm.name().is_some_and(|known| known.as_str() == name)).ok_or_else(|| unknown(name))
 }
 
 fn svm_with_uuid(service: &Service, uuid: &str) -> Result<SvmInfo, Problem> {

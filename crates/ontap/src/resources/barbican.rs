@@ -33,7 +33,7 @@ impl Resource for Barbicans {
 
     fn rows(&self, call: &Call<'_>, _: &Filters, after: Option<&str>, limit: usize) -> Result<Vec<Row>, Problem> {
         let engine = &call.service.engine;
-        let all = engine.keystores().into_iter().filter_map(|keystore| Found::of(engine, keystore));
+        let all = engine.keystores().into_iter().filter_map(Found::of);
         let rows = all.map(|found| Row { place: found.keystore.id.to_string(), record: found.record(engine) });
         Ok(few(rows.collect(), after, limit))
     }
@@ -56,7 +56,7 @@ struct Found {
 }
 
 impl Found {
-    fn of(_: &Engine, keystore: KeystoreInfo) -> Option<Self> {
+    fn of(keystore: KeystoreInfo) -> Option<Self> {
         match (&keystore.keeper, keystore.svm) {
             (KeeperInfo::Barbican(barbican), Some(svm)) => Some(Self { barbican: barbican.clone(), svm, keystore }),
             _ => None,
@@ -94,7 +94,7 @@ impl Found {
 fn found(call: &Call<'_>) -> Result<Option<Found>, Problem> {
     let engine = &call.service.engine;
     let keystore = engine.keystore_with_id(call.uuid("uuid")?).ok();
-    Ok(keystore.and_then(|keystore| Found::of(engine, keystore)))
+    Ok(keystore.and_then(Found::of))
 }
 
 /// The same for an action.
