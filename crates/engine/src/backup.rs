@@ -1,6 +1,7 @@
 //! Backup of the onboard hierarchy as text, and recovery from it.
 
 pub(crate) mod text;
+mod volumes;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -67,19 +68,27 @@ impl Hierarchy {
                 let seals = |entry: &KekEntry| SealRecord::key_of(list.svm.into(), entry.kek_version);
                 list.key() == key || list.entries().any(|entry| seals(entry) == key)
             }),
-            Table::Node | Table::Keys | Table::Jobs | Table::Certificates => false,
+            Table::Node | Table::Keys | Table::Jobs | Table::Certificates | Table::Volumes => false,
         }
     }
 }
 
-/// What became of the keys of a copied store.
+/// What became of the keys and the named volumes of a copied store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Import {
     /// Keys taken over; each was opened.
     pub imported: u64,
     /// Keys that were there already, and are the same.
     pub present: u64,
-    /// Keys that were not taken over, and why.
+    /// Named volumes taken over.
+    pub volumes: u64,
+    /// Named volumes that were there already, and are the same.
+    pub volumes_present: u64,
+    /// Named volumes that were not taken over because the copy's records are sealed with another sealing key than this hierarchy's. Their
+    /// keys open; to have their names too, recover with the sealing key of the copy.
+    pub volumes_sealed: u64,
+    /// Keys and volumes that were not taken over, and why.
     pub findings: Vec<Finding>,
 }
 
@@ -190,7 +199,8 @@ impl Engine {
     }
 
     /// Takes over the keys of `source`, a copy of the store that the backup's hierarchy had: each is opened first, and only
-    /// those that open are taken. `progress` is called with the number of keys seen.
+    /// those that open are taken. Then its named volumes, where this hierarchy has the copy's sealing key. `progress` is called with the
+    /// number of keys seen.
     ///
     /// # Errors
     /// A store failed, or there is no room in key memory; what was taken over before stays, and importing again goes on.
@@ -207,9 +217,11 @@ impl Engine {
             progress(seen);
             match page.last() {
                 Some(last) if page.len() == PAGE => after = Some(last.key.clone()),
-                _ => return Ok(import),
+                _ => break,
             }
         }
+        self.import_volumes(source, &mut import)?;
+        Ok(import)
     }
 
     fn import_of_one_svm(&self, entries: &[Entry], import: &mut Import) -> Result<(), KeyError> {

@@ -1,7 +1,7 @@
 //! Many keys at a time: a node boots with 100,000 volumes.
 
 use claviger_secret::{Burning, burned};
-use claviger_store::{Expect, Outcome, Replacement, Table};
+use claviger_store::{Batch, Expect, Outcome, Replacement, Table};
 use claviger_wrap::{KeyAlgorithm, KeyPlace, KeyVersion, PlainKey, SvmId, SystemRandom};
 
 use crate::engine::{Core, Engine};
@@ -33,9 +33,16 @@ impl Engine {
     /// Makes many keys, each on its own: one [`Creation`] per key, in their order. Durable when it returns.
     ///
     /// # Errors
-    /// [`KeyError`]; any subset of the keys may have been made then, and calling again makes the others.
+    /// [`KeyError::OfVolume`] for a named volume: none was made then. Others as they say: any subset of the keys may have been made then,
+    /// and calling again makes the others.
     pub fn create_keys(&self, svm: SvmId, keys: &[NewKey]) -> Result<Vec<Creation>, KeyError> {
         let live = self.core.svm(svm)?;
+        // Where no volume has a name, there is nothing to look for. One that is made from now on finds its key here.
+        if self.core.has_volumes(svm)? {
+            for key in keys {
+                drop(self.core.refuse_owned(svm, key.object, Batch::new())?);
+            }
+        }
         let mut creations = Vec::with_capacity(keys.len());
         for chunk in keys.chunks(PAGE) {
             // What was made stays made when the KEKs change in between; only the rest is tried again.

@@ -159,6 +159,7 @@ impl From<&KeyError> for Cause {
         match error {
             KeyError::UnknownSvm { .. }
             | KeyError::Exists { .. }
+            | KeyError::OfVolume { .. }
             | KeyError::Rotating { .. }
             | KeyError::NotRotating { .. }
             | KeyError::Versions { .. }
@@ -170,7 +171,7 @@ impl From<&KeyError> for Cause {
             | KeyError::KeksChanged { .. }
             | KeyError::StillLive { .. } => Self::Conflict,
             KeyError::Locked { .. } | KeyError::KeystoreLocked => Self::Passphrase,
-            KeyError::Missing { .. } => Self::KeyMissing,
+            KeyError::Missing { .. } | KeyError::VolumeKeyMissing { .. } => Self::KeyMissing,
             KeyError::Layout { source, .. } | KeyError::StoreKey { source, .. } => source.into(),
             KeyError::NoSuchKek { .. } => Self::KeyMisplaced,
             KeyError::Damaged { .. } => Self::KeyDamaged,
@@ -294,6 +295,7 @@ impl From<&SvmError> for Cause {
             | SvmError::NameTaken { .. }
             | SvmError::Admin
             | SvmError::HasKeys { .. }
+            | SvmError::HasVolumes { .. }
             | SvmError::HasKeystores { .. } => Self::Request,
             SvmError::Busy { .. } => Self::Conflict,
             SvmError::Keeper(error) => error.into(),

@@ -256,7 +256,7 @@ impl Core {
         dir: Option<&Path>,
         is_leftover: impl Fn(Table, &[u8]) -> bool,
     ) -> Result<(), OpenEngineError> {
-        for table in [Table::Svms, Table::Keystores, Table::Keks, Table::Keys, Table::Jobs] {
+        for table in Table::ALL.into_iter().filter(|table| *table != Table::Node) {
             let mut after: Option<Vec<u8>> = None;
             loop {
                 let page = self.records.store().scan(table, &[], after.as_deref(), PAGE)?;

@@ -13,7 +13,7 @@ use crate::open_error::OpenEngineError;
 use crate::options::SealingSource;
 use crate::records::{
     AnchorRecord, Body, EpochRecord, JobRecord, KekList, KeystoreRecord, NameRecord, NodeRecord, RecordError,
-    RecordName, SealRecord, SvmKeystores, SvmRecord, parse,
+    RecordName, SealRecord, SvmKeystores, SvmRecord, VolumeNameRecord, VolumeRecord, parse,
 };
 
 /// What a key record and its key say: whose it is, and the headers of its blobs.
@@ -42,6 +42,8 @@ pub fn record(table: Table, key: &[u8], json: &[u8]) -> Result<Vec<u8>, RecordEr
         Table::Keks if KekList::is_key(key) => again::<KekList>(key, json),
         Table::Keks => again::<SealRecord>(key, json),
         Table::Jobs => again::<JobRecord>(key, json),
+        Table::Volumes if VolumeRecord::volume_of(key).is_some() => again::<VolumeRecord>(key, json),
+        Table::Volumes => again::<VolumeNameRecord>(key, json),
         Table::Keys | Table::Certificates => {
             Err(RecordError::Misplaced { name: RecordName { table, key: key.to_vec() } })
         }

@@ -3,11 +3,13 @@
 use claviger_secret::ArenaError;
 use claviger_store::StoreError;
 use claviger_wrap::{GenerateError, KekId, KekVersion, RandomError, SvmId, VersionExhausted};
+use uuid::Uuid;
 
 use crate::error::{Advice, Blame, Fault};
 use crate::keeper::{KeeperError, Trouble};
 use crate::key_record::{KeyRecordError, ObjectRef};
 use crate::records::RecordError;
+use crate::volume::VolumeName;
 
 /// Why a key could not be made, opened, rotated or deleted. Nothing has changed then, unless the store failed: whether a
 /// change was made is then known when the hierarchy is opened again.
@@ -31,6 +33,24 @@ pub enum KeyError {
     Missing {
         /// The object.
         object: ObjectRef,
+    },
+    /// The key is that of a named volume, which makes and deletes it.
+    #[error("{object} is the volume \"{name}\", and its key is made and deleted with it; make or delete the volume")]
+    OfVolume {
+        /// The object.
+        object: ObjectRef,
+        /// The volume's name.
+        name: VolumeName,
+    },
+    /// A named volume is encrypted, and the record of its key is missing.
+    #[error(
+        "the key record of the volume \"{name}\" ({volume}) is missing; the KEK that it may be under is kept: put the record back from a copy, or delete the volume, then rekey again"
+    )]
+    VolumeKeyMissing {
+        /// The volume.
+        volume: Uuid,
+        /// Its name.
+        name: VolumeName,
     },
     /// A rotation of the key runs.
     #[error("a rotation of the key of {object} runs already; finish it first")]
@@ -238,6 +258,7 @@ impl Blame for KeyError {
             Self::UnknownSvm { .. }
             | Self::Exists { .. }
             | Self::Missing { .. }
+            | Self::OfVolume { .. }
             | Self::Rotating { .. }
             | Self::NotRotating { .. }
             | Self::Versions { .. }
@@ -247,6 +268,7 @@ impl Blame for KeyError {
             | Self::StoreKey { .. }
             | Self::NoSuchKek { .. }
             | Self::Damaged { .. }
+            | Self::VolumeKeyMissing { .. }
             | Self::NoKek { .. }
             | Self::KeystoreLost { .. }
             | Self::KeystoresDamaged { .. }

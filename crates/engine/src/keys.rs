@@ -107,7 +107,7 @@ impl Engine {
     /// The SVM's first key makes the SVM's KEK.
     ///
     /// # Errors
-    /// [`KeyError`]; no key was made then.
+    /// [`KeyError::Exists`]; [`KeyError::OfVolume`] for a named volume; others as they say. No key was made then.
     pub fn create_key(&self, svm: SvmId, object: ObjectRef, algorithm: KeyAlgorithm) -> Result<Key, KeyError> {
         let live = self.core.svm(svm)?;
         let plain = PlainKey::generate(&self.core.arena, algorithm, &mut SystemRandom)?;
@@ -120,9 +120,12 @@ impl Engine {
             self.core.raise_once()?;
             burned(|burning| seal(burning, &keks.current, &plain, &place, &mut nonces, &mut blob))?;
             let batch = Batch::new().require(Table::Keys, key, Expect::Absent).put(Table::Keys, key, blob);
+            // Looked at last: what the commit expects is what was seen.
+            let batch = self.core.refuse_owned(svm, object, batch)?;
             match self.core.commit_under(keks, batch)? {
                 Committed::Done => Ok(()),
-                Committed::RecordChanged => Err(KeyError::Exists { object }),
+                // Also where a volume with this UUID was made meanwhile, with its key.
+                Committed::RecordChanged { .. } => Err(KeyError::Exists { object }),
             }
         })?;
         Ok(Key { version: KeyVersion::FIRST, plain })
@@ -197,7 +200,8 @@ impl Engine {
     /// wrapped bytes stay in the store's files until those are rewritten, so a deletion is no erasure.
     ///
     /// # Errors
-    /// [`KeyError::UnknownSvm`], [`KeyError::Missing`], [`KeyError::Records`].
+    /// [`KeyError::UnknownSvm`], [`KeyError::Missing`], [`KeyError::Records`]; [`KeyError::OfVolume`] for the key of a named volume,
+    /// which [`Engine::delete_volume`] deletes.
     pub fn delete_key(&self, svm: SvmId, object: ObjectRef) -> Result<(), KeyError> {
         self.core.svm(svm)?;
         let key = store_key(svm, object);
@@ -206,6 +210,7 @@ impl Engine {
         loop {
             let raw = self.core.read_key(&key, object)?;
             let batch = Batch::new().require(Table::Keys, key, Expect::Exactly(raw)).delete(Table::Keys, key);
+            let batch = self.core.refuse_owned(svm, object, batch)?;
             match self.core.records.store().commit(batch) {
                 Ok(()) => return Ok(()),
                 // A rekey or a rotation has replaced it in between.
@@ -253,7 +258,7 @@ impl Core {
             Err(StoreError::Conflict { table: Table::Keks, .. }) => {
                 Err(KeyError::KeksChanged { svm: keks.list.body.svm.into() })
             }
-            Err(StoreError::Conflict { .. }) => Ok(Committed::RecordChanged),
+            Err(StoreError::Conflict { table, key }) => Ok(Committed::RecordChanged { table, key }),
             Err(error) => Err(RecordError::from(error).into()),
         }
     }
@@ -371,8 +376,11 @@ pub(crate) fn open_keks(keks: &Keks, svm: SvmId) -> Result<&OpenKeks, KeyError> 
 /// What became of a commit under a KEK.
 pub(crate) enum Committed {
     Done,
-    /// The key's record was not as expected. Nothing was changed.
-    RecordChanged,
+    /// This record was not as expected. Nothing was changed.
+    RecordChanged {
+        table: Table,
+        key: Vec<u8>,
+    },
 }
 
 /// Records read at a time.
@@ -411,7 +419,8 @@ fn info_of(entry: &Entry) -> Result<KeyInfo, KeyError> {
     info(svm, object, &entry.value)
 }
 
-fn info(svm: SvmId, object: ObjectRef, raw: &[u8]) -> Result<KeyInfo, KeyError> {
+/// What a key's record says of itself.
+pub(crate) fn info(svm: SvmId, object: ObjectRef, raw: &[u8]) -> Result<KeyInfo, KeyError> {
     let record = KeyRecord::parse(svm, object, raw).map_err(|source| KeyError::Layout { object, source })?;
     let newest = record.newest().header();
     let rotating_from = match record {

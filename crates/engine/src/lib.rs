@@ -52,6 +52,7 @@ mod jobs;
 mod keeper;
 mod keks;
 mod key_error;
+mod key_name;
 mod key_record;
 mod keys;
 mod keystore_name;
@@ -76,6 +77,9 @@ mod svm_keystore_error;
 mod svm_keystores;
 mod svms;
 mod verify;
+mod volume;
+mod volume_error;
+mod volumes;
 
 pub use anchor::{Anchor, AnchorError};
 pub use backup::{BackupError, BackupTextError, Import};
@@ -94,6 +98,7 @@ pub use jobs::{Job, JobInfo, JobOperation, JobStatus, Progress};
 pub use keeper::{KeeperError, Trouble};
 pub use keks::KekInfo;
 pub use key_error::KeyError;
+pub use key_name::{InvalidKeyName, KeyName, NamedKey};
 pub use key_record::{KeyRecordError, ObjectRef};
 pub use keys::{Key, KeyCounts, KeyInfo, OpenKey};
 pub use keystore_name::{InvalidKeystoreName, KeystoreName};
@@ -114,6 +119,12 @@ pub use svm_keystore_error::SvmKeystoreError;
 pub use svm_keystores::{BarbicanInfo, KeeperInfo, KeystoreInfo, ProxyInfo};
 pub use svms::{InvalidSvmName, SvmError, SvmInfo, SvmName};
 pub use verify::{Finding, Note, Problem, Report, Unavailable, Unchecked};
+pub use volume::{
+    AggregateName, AggregateRef, InvalidAggregateName, InvalidVolumeName, NewVolume, VolumeEncryption, VolumeInfo,
+    VolumeKind, VolumeName, VolumePosition,
+};
+pub use volume_error::VolumeError;
+pub use volumes::{ListedVolume, VolumePage};
 
 #[cfg(feature = "barbican")]
 pub use claviger_barbican::{

@@ -234,6 +234,7 @@ impl Rekey<'_> {
     fn rewrap(&mut self, cursor: Vec<u8>) -> Result<(), Halted> {
         self.pass(cursor)?;
         while self.pass(Vec::new())? > 0 {}
+        self.core.refuse_lost_volume_keys::<Halted>(self.svm.id, || self.check_halt())?;
 
         let keks = self.svm.keks.load_full();
         let open = self.open(&keks)?;

@@ -36,12 +36,13 @@ impl Engine {
                 self.core.raise_once()?;
                 burned(|burning| seal(burning, &keks.current, &plain, &place, &mut nonces, &mut value))?;
                 let batch = Batch::new().require(Table::Keys, key, Expect::Exactly(raw)).put(Table::Keys, key, value);
+                let batch = self.core.rotate_volume(svm, object, place.version, batch)?;
                 match self.core.commit_under(keks, batch)? {
                     Committed::Done => {
                         return Ok(OpenKey::Rotating { old, new: Key::new(place.version, plain) });
                     }
                     // A rekey or a delete was faster: look again.
-                    Committed::RecordChanged => {}
+                    Committed::RecordChanged { .. } => {}
                 }
             }
         })
@@ -70,7 +71,7 @@ impl Engine {
                     Batch::new().require(Table::Keys, key, Expect::Exactly(raw.clone())).put(Table::Keys, key, kept);
                 match self.core.commit_under(keks, batch)? {
                     Committed::Done => return Ok(opened),
-                    Committed::RecordChanged => {}
+                    Committed::RecordChanged { .. } => {}
                 }
             }
         })

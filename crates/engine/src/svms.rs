@@ -10,9 +10,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::engine::Engine;
+use crate::engine::{Core, Engine};
 use crate::error::{Advice, Blame, Fault};
 use crate::keeper::KeeperError;
+use crate::key_error::KeyError;
+use crate::keys::Committed;
 use crate::live::LiveSvm;
 use crate::live_keystores::Keystores;
 use crate::records::{
@@ -189,12 +191,12 @@ impl Engine {
         self.core.commit_and_publish(&live, batch, publish).map_err(|error| name_taken(error, name, &taken))
     }
 
-    /// Deletes a data SVM that has no keys, and its KEKs with it. Where the store or the keeper fails in between, it is
+    /// Deletes a data SVM that has no volumes and no keys, and its KEKs with it. Where the store or the keeper fails in between, it is
     /// completed when it is asked for again, or when the hierarchy is opened again.
     ///
     /// # Errors
-    /// [`SvmError::Unknown`], [`SvmError::Admin`], [`SvmError::HasKeys`], [`SvmError::Busy`], [`SvmError::Keeper`],
-    /// [`SvmError::Records`].
+    /// [`SvmError::Unknown`], [`SvmError::Admin`], [`SvmError::HasVolumes`], [`SvmError::HasKeys`], [`SvmError::Busy`],
+    /// [`SvmError::Keeper`], [`SvmError::Records`].
     pub fn delete_svm(&self, svm: SvmId) -> Result<(), SvmError> {
         let live = self.core.live.svm(svm).ok_or(SvmError::Unknown { svm })?;
         let record: Read<SvmRecord> =
@@ -208,7 +210,7 @@ impl Engine {
     }
 }
 
-impl crate::engine::Core {
+impl Core {
     /// Commits a new SVM with what else `batch` holds, and publishes it.
     pub(crate) fn add_svm(&self, name: &SvmName, admin: bool, batch: Batch) -> Result<SvmInfo, SvmError> {
         let svm = SvmId::from(random_uuid(&mut SystemRandom).map_err(RecordError::Random)?);
@@ -227,8 +229,9 @@ impl crate::engine::Core {
         Ok(info)
     }
 
-    /// A key that is being created while this looks for keys must be found or must fail. So the deletion is announced in
-    /// the `keks` record first, which every creation expects unchanged; only then are keys looked for.
+    /// A key or a volume that is being created while this looks for them must be found or must fail. So the deletion is announced in
+    /// the `keks` record first, which every creation expects unchanged; only then are they looked for. Before there is such a
+    /// record, a volume that is made without a key changes the SVM's own ([`Core::commit_into`]).
     pub(crate) fn delete_svm(&self, live: &LiveSvm, record: &Read<SvmRecord>) -> Result<(), SvmError> {
         let svm = live.id;
         let keystores = live.keystores.load_full();
@@ -252,12 +255,18 @@ impl crate::engine::Core {
                 .delete(Table::Svms, NameRecord::key_of(&record.body.name))
         };
 
-        let has_keys = || -> Result<bool, RecordError> { Ok(!self.scan_keys(svm.as_bytes(), None, 1)?.is_empty()) };
+        let refuse_used = || -> Result<(), SvmError> {
+            if self.has_volumes(svm)? {
+                return Err(SvmError::HasVolumes { svm });
+            }
+            match self.scan_keys(svm.as_bytes(), None, 1)?.is_empty() {
+                true => Ok(()),
+                false => Err(SvmError::HasKeys { svm }),
+            }
+        };
         let Some(list) = self.records.read::<KekList>(&KekList::key_of(svm))? else {
             // Keys whose KEK record is lost are keys all the same: the record may come back from a copy.
-            if has_keys()? {
-                return Err(SvmError::HasKeys { svm });
-            }
+            refuse_used()?;
             // No KEK, so no key; and the first one of an SVM expects the SVM's record unchanged.
             let batch = delete(record).require(Table::Keks, KekList::key_of(svm), Expect::Absent);
             self.commit(batch).map_err(|error| busy(error, svm))?;
@@ -266,17 +275,21 @@ impl crate::engine::Core {
         };
 
         // An announcement that has to be taken back would refuse creations for nothing.
-        if list.body.operation.is_none() && has_keys()? {
-            return Err(SvmError::HasKeys { svm });
+        if list.body.operation.is_none() {
+            refuse_used()?;
         }
         let announced = match list.body.operation {
             Some(Operation::Rekey { .. } | Operation::Disable { .. }) => return Err(SvmError::Busy { svm }),
             Some(Operation::Delete) => list,
             None => self.set_operation(live, &list, Some(Operation::Delete)).map_err(|error| busy(error, svm))?,
         };
-        if has_keys()? {
-            self.set_operation(live, &announced, None).map_err(|error| busy(error, svm))?;
-            return Err(SvmError::HasKeys { svm });
+        match refuse_used() {
+            Ok(()) => {}
+            Err(used @ (SvmError::HasKeys { .. } | SvmError::HasVolumes { .. })) => {
+                self.set_operation(live, &announced, None).map_err(|error| busy(error, svm))?;
+                return Err(used);
+            }
+            Err(error) => return Err(error),
         }
         // Another deletion may have met a key and be about to take the announcement back. Announced anew, it conflicts.
         let announced =
@@ -305,6 +318,50 @@ impl crate::engine::Core {
         }
         self.live.remove(svm);
         Ok(())
+    }
+}
+
+impl Core {
+    /// Commits `batch`, which puts something into the SVM that is under no KEK, so that the SVM's deletion either finds it or
+    /// conflicts with it. As with keys, the epoch is raised once after an opening; it is the SVM's own record that raises it each time.
+    pub(crate) fn commit_into(&self, live: &LiveSvm, batch: &Batch) -> Result<Committed, KeyError> {
+        self.raise_once()?;
+        let (svm, list) = (live.id, KekList::key_of(live.id));
+        loop {
+            let committed = match self.records.store().get(Table::Keks, &list)? {
+                Some(raw) => {
+                    let read = self.records.open::<KekList>(&list, raw.clone());
+                    if read.is_ok_and(|read| read.body.operation == Some(Operation::Delete)) {
+                        return Err(KeyError::SvmBeingDeleted { svm });
+                    }
+                    let batch = batch.clone().require(Table::Keks, list.clone(), Expect::Exactly(raw));
+                    self.records.store().commit(batch).map_err(RecordError::from)
+                }
+                // Nothing announces the deletion then. It expects the SVM's record unchanged from before it looks, so that is sealed
+                // anew.
+                None => {
+                    let old: Read<SvmRecord> =
+                        self.records.read(&SvmRecord::key_of(svm))?.ok_or(KeyError::UnknownSvm { svm })?;
+                    let raw = self.records.seal(&old.body)?;
+                    let batch = batch
+                        .clone()
+                        .require(Table::Keks, list.clone(), Expect::Absent)
+                        .require(Table::Svms, old.body.key(), old.unchanged())
+                        .put(Table::Svms, old.body.key(), raw.clone());
+                    let publish = || live.record.store(Arc::new(Ok(Read { body: old.body.clone(), raw })));
+                    self.commit_and_publish(live, batch, publish)
+                }
+            };
+            match committed {
+                Ok(()) => return Ok(Committed::Done),
+                // A rekey has begun, or the SVM was renamed, in between.
+                Err(RecordError::Store(StoreError::Conflict { table: Table::Keks | Table::Svms, .. })) => {}
+                Err(RecordError::Store(StoreError::Conflict { table, key })) => {
+                    return Ok(Committed::RecordChanged { table, key });
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 }
 
@@ -358,6 +415,12 @@ pub enum SvmError {
         /// The SVM.
         svm: SvmId,
     },
+    /// The SVM has named volumes.
+    #[error("SVM {svm} has volumes; delete them first")]
+    HasVolumes {
+        /// The SVM.
+        svm: SvmId,
+    },
     /// The SVM has keystores of its own.
     #[error("SVM {svm} has keystores; disable and delete them first")]
     HasKeystores {
@@ -384,7 +447,9 @@ impl Blame for SvmError {
             Self::Unknown { .. } | Self::UnknownName { .. } | Self::NameTaken { .. } | Self::Admin => {
                 (Fault::Caller, Advice::Correct)
             }
-            Self::HasKeys { .. } | Self::HasKeystores { .. } => (Fault::Caller, Advice::Correct),
+            Self::HasKeys { .. } | Self::HasVolumes { .. } | Self::HasKeystores { .. } => {
+                (Fault::Caller, Advice::Correct)
+            }
             Self::Busy { .. } => (Fault::Caller, Advice::Retry),
             Self::Keeper(error) => error.blame(),
             Self::Records(error) => error.blame(),

@@ -2,7 +2,7 @@
 //! written, and nobody waits for it.
 //!
 //! First the records other than keys are opened one by one ([`records`]), then those that belong together are compared
-//! ([`relations`]), then all keys are opened ([`keys`]). What depends on a record that is damaged or missing has no finding of
+//! ([`relations`]), then named volumes with their keys ([`volumes`]), then all keys are opened ([`keys`]). What depends on a record that is damaged or missing has no finding of
 //! its own: it is told as unchecked, with the record that it depends on.
 
 mod diagnosis;
@@ -10,6 +10,7 @@ mod keys;
 mod records;
 mod relations;
 mod report;
+mod volumes;
 
 use std::collections::BTreeMap;
 
@@ -18,6 +19,7 @@ use claviger_wrap::{KekVersion, SvmId};
 
 use self::keys::{BlobCounts, Keys};
 use self::report::Findings;
+use self::volumes::Volumes;
 use crate::engine::{Core, Engine};
 use crate::epoch::Standing;
 use crate::key_error::KeyError;
@@ -32,7 +34,7 @@ impl Engine {
     /// be. Nothing is written; creates, opens, deletions and jobs go on meanwhile, and none of them waits for it. `progress` is
     /// called with the number of key records seen, once a page.
     ///
-    /// A key record that is gone leaves no trace, so no verification can miss it.
+    /// A key record that is gone leaves no trace, so no verification can miss it, unless it is that of a named volume.
     ///
     /// # Errors
     /// The store failed, or there is no room in key memory. Damage is no error but a [`Finding`].
@@ -46,6 +48,9 @@ pub(crate) fn verify(core: &Core, store: &dyn Store, mut progress: impl FnMut(u6
     let mut findings = Findings::default();
     let census = records::read_all(core, &mut findings)?;
     let mut unchecked = relations::check_all(core, &census, &mut findings)?;
+    let mut volumes = Volumes { core, keys: store, findings: &mut findings, records: 0 };
+    volumes.check_all()?;
+    let records = census.records + volumes.records;
     let mut keys = Keys {
         core,
         store,
@@ -63,7 +68,7 @@ pub(crate) fn verify(core: &Core, store: &dyn Store, mut progress: impl FnMut(u6
     Ok(Report {
         keys: seen,
         opened,
-        records: census.records,
+        records,
         findings,
         further_findings,
         unchecked: unchecked.into_values().collect(),

@@ -24,10 +24,16 @@ pub(crate) trait Resource: Sync {
     }
 }
 
-/// A record of a collection, and its place there.
+/// A place in a collection, and the record there; none where what it is made of is damaged, which `verify` tells of.
 pub(crate) struct Row {
     pub(crate) place: String,
-    pub(crate) record: Record,
+    pub(crate) record: Option<Record>,
+}
+
+impl Row {
+    pub(crate) const fn new(place: String, record: Record) -> Self {
+        Self { place, record: Some(record) }
+    }
 }
 
 /// The part of a collection that fits into memory: rows behind `after`, in the order of their places.

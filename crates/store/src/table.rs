@@ -19,12 +19,22 @@ pub enum Table {
     Jobs = 6,
     /// Certificates that connections to keepers use.
     Certificates = 7,
+    /// One record per named volume, and one per name.
+    Volumes = 8,
 }
 
 impl Table {
     /// All tables.
-    pub const ALL: [Self; 7] =
-        [Self::Node, Self::Svms, Self::Keystores, Self::Keks, Self::Keys, Self::Jobs, Self::Certificates];
+    pub const ALL: [Self; 8] = [
+        Self::Node,
+        Self::Svms,
+        Self::Keystores,
+        Self::Keks,
+        Self::Keys,
+        Self::Jobs,
+        Self::Certificates,
+        Self::Volumes,
+    ];
 
     /// The number that stands for the table in a store's format.
     #[must_use]
@@ -65,6 +75,7 @@ impl fmt::Display for Table {
             Self::Keys => "keys",
             Self::Jobs => "jobs",
             Self::Certificates => "certificates",
+            Self::Volumes => "volumes",
         })
     }
 }

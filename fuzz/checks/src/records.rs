@@ -34,6 +34,11 @@ pub fn record_jobs(data: &[u8]) {
     record(Table::Jobs, data);
 }
 
+/// A record of the table `volumes`: a named volume, or a name.
+pub fn record_volumes(data: &[u8]) {
+    record(Table::Volumes, data);
+}
+
 /// The JSON inside a backup.
 pub fn backup_hierarchy(data: &[u8]) {
     if let Ok(written) = frugally(data.len(), || fuzzing::hierarchy(data)) {
@@ -71,6 +76,11 @@ fn is_key_of(table: Table, key: &[u8], json: &[u8]) -> bool {
             key == [uuid("svm").as_bytes(), &version[4..]].concat()
         }
         Table::Jobs => key == uuid("job").as_bytes(),
+        Table::Volumes if json.get("kind").is_some() => key == [&[0], uuid("volume").as_bytes().as_slice()].concat(),
+        Table::Volumes => {
+            let name = json["name"].as_str().expect("a name").as_bytes();
+            key == [&[1], uuid("svm").as_bytes().as_slice(), name].concat()
+        }
         Table::Keys | Table::Certificates => false,
     }
 }

@@ -165,7 +165,7 @@ fn restore(session: &Session, from: &Path, keys_from: Option<&Path>) -> Result<E
     // KEKs are needed for nothing but the keys of the copy.
     let fetching = if keys.is_some() { Fetching::default() } else { Fetching::OnRequest };
     let engine = Engine::restore(dir, &backup, &passphrase, Options { fetching, ..session.options() })?;
-    let Import { imported, present, findings } = match keys {
+    let Import { imported, present, findings, .. } = match keys {
         Some(keys) => import(session, &engine, &*keys)?,
         None => Import::default(),
     };

@@ -9,6 +9,7 @@ mod node;
 mod subject;
 mod svm;
 pub(crate) mod svm_keystores;
+mod volume;
 
 use std::fmt;
 use std::sync::Arc;
@@ -28,6 +29,7 @@ pub(crate) use node::NodeRecord;
 pub use subject::Subject;
 pub(crate) use svm::{NameRecord, SvmRecord};
 pub(crate) use svm_keystores::{Configuration, KeeperRecord, SvmKeystores};
+pub(crate) use volume::{NewestKey, VolumeNameRecord, VolumeRecord};
 
 /// A record's body. `Serialize` and `Deserialize` give the JSON, which must refuse members that it does not know.
 pub(crate) trait Body: Serialize + DeserializeOwned {

@@ -6,9 +6,10 @@ use claviger_store::Table;
 use claviger_wrap::{KekVersion, SvmId};
 use uuid::Uuid;
 
-use super::{EpochRecord, KekList, NodeRecord, SvmKeystores, SvmRecord};
+use super::{EpochRecord, KekList, NodeRecord, SvmKeystores, SvmRecord, VolumeNameRecord, VolumeRecord};
 use crate::key_record::{ObjectRef, parse_store_key};
 use crate::svms::SvmName;
+use crate::volume::{VolumeName, VolumePosition};
 
 /// What a record is about.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -34,6 +35,10 @@ pub enum Subject {
     Key(SvmId, ObjectRef),
     /// A job.
     Job(Uuid),
+    /// A named volume.
+    Volume(Uuid),
+    /// A name that a volume has in an SVM.
+    VolumeName(SvmId, VolumeName),
     /// Nothing that this release knows.
     Unknown,
 }
@@ -73,6 +78,13 @@ impl Subject {
             Table::Keys => parse_store_key(key).ok().map(|(svm, object)| Self::Key(svm, object)),
             Table::Jobs => Some(Self::Job(uuid(key)?)),
             Table::Certificates => None,
+            Table::Volumes => match VolumeRecord::volume_of(key) {
+                Some(volume) => Some(Self::Volume(volume)),
+                None => {
+                    let VolumePosition { svm, name } = VolumeNameRecord::position_of(key)?;
+                    Some(Self::VolumeName(svm, name))
+                }
+            },
         }
     }
 }
@@ -90,6 +102,8 @@ impl fmt::Display for Subject {
             Self::Seals(svm, version) => write!(f, "seal count of KEK version {version} of SVM {svm}"),
             Self::Key(svm, object) => write!(f, "{object} of SVM {svm}"),
             Self::Job(job) => write!(f, "job {job}"),
+            Self::Volume(volume) => write!(f, "named volume {volume}"),
+            Self::VolumeName(svm, name) => write!(f, "volume name \"{name}\" of SVM {svm}"),
             Self::Unknown => f.write_str("a record of no kind that this release knows"),
         }
     }

@@ -103,6 +103,8 @@ pub(crate) fn of_key(
         | KeyError::KekWithoutRoom { .. }
         | KeyError::KeystoreLost { .. } => Problem::ClosedKek,
         KeyError::Missing { .. }
+        | KeyError::OfVolume { .. }
+        | KeyError::VolumeKeyMissing { .. }
         | KeyError::Rotating { .. }
         | KeyError::NotRotating { .. }
         | KeyError::Versions { .. }

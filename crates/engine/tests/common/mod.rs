@@ -23,8 +23,7 @@ pub(crate) const LONG_PASSPHRASE: &[u8] =
 pub(crate) const OTHER_PASSPHRASE: &[u8] =
     b"another passphrase of more than sixty-four characters, which differs from it";
 
-pub(crate) const TABLES: [Table; 7] =
-    [Table::Node, Table::Svms, Table::Keystores, Table::Keks, Table::Keys, Table::Jobs, Table::Certificates];
+pub(crate) const TABLES: [Table; 8] = Table::ALL;
 
 /// Key memory that all tests of a process share: locked memory is scarce.
 pub(crate) fn arena() -> Arena {

@@ -68,7 +68,10 @@ pub(crate) fn of_svm(error: &SvmError) -> Problem {
         SvmError::UnknownName { name } => missing(format!("SVM \"{name}\" does not exist.")),
         SvmError::NameTaken { .. } => exists(error.to_string()).about("name"),
         SvmError::Admin => malformed(error.to_string()),
-        SvmError::HasKeys { .. } | SvmError::HasKeystores { .. } | SvmError::Busy { .. } => in_use(error.to_string()),
+        SvmError::HasKeys { .. }
+        | SvmError::HasVolumes { .. }
+        | SvmError::HasKeystores { .. }
+        | SvmError::Busy { .. } => in_use(error.to_string()),
         error => of_cause(None, error.into(), chain(error)),
     }
 }
@@ -77,7 +80,8 @@ pub(crate) fn of_key(error: &KeyError) -> Problem {
     match error {
         KeyError::UnknownSvm { .. } | KeyError::Missing { .. } => missing_entry(),
         KeyError::Exists { .. } => exists(error.to_string()),
-        KeyError::Rotating { .. }
+        KeyError::OfVolume { .. }
+        | KeyError::Rotating { .. }
         | KeyError::NotRotating { .. }
         | KeyError::SvmBeingDeleted { .. }
         | KeyError::KeystoreBeingDisabled { .. } => in_use(error.to_string()),

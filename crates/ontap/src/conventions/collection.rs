@@ -15,7 +15,7 @@ use crate::call::Call;
 use crate::codes;
 use crate::problem::Problem;
 use crate::record::Record;
-use crate::resource::{Resource, Row};
+use crate::resource::Resource;
 
 /// What a page has at most where nobody says otherwise.
 const DEFAULT_PAGE: u64 = 10_000;
@@ -172,11 +172,12 @@ fn walk(
         let rows = resource.rows(call, filters, after.as_deref(), chunk)?;
         let is_last = rows.len() < chunk;
         after = rows.last().map(|row| row.place.clone());
-        let mut rows: Vec<_> = rows.into_iter().filter(|row| filters.match_cheap(&row.record)).collect();
+        let mut rows: Vec<_> = rows.into_iter().filter_map(|row| Some((row.place, row.record?))).collect();
+        rows.retain(|(_, record)| filters.match_cheap(record));
         if is_expensive {
             compute(call, resource, wanted, &mut rows)?;
         }
-        for Row { place, record } in rows {
+        for (place, record) in rows {
             if filters.matches(&record) && !visit(&place, record) {
                 return Ok(None);
             }
@@ -191,13 +192,18 @@ fn walk(
 }
 
 /// Gives the rows their expensive fields, asked for side by side.
-fn compute(call: &Call<'_>, resource: &dyn Resource, wanted: &Wanted, rows: &mut [Row]) -> Result<(), Problem> {
+fn compute(
+    call: &Call<'_>,
+    resource: &dyn Resource,
+    wanted: &Wanted,
+    rows: &mut [(String, Record)],
+) -> Result<(), Problem> {
     std::thread::scope(|scope| {
         let begin = |row| {
             let work = move || resource.compute(call, row, wanted);
             std::thread::Builder::new().spawn_scoped(scope, work).map_err(|_| codes::internal())
         };
-        let begun: Vec<_> = rows.iter_mut().map(|row| begin(&mut row.record)).collect();
+        let begun: Vec<_> = rows.iter_mut().map(|(_, record)| begin(record)).collect();
         begun.into_iter().try_for_each(|thread| thread?.join().unwrap_or_else(|_| Err(codes::internal())))
     })
 }

@@ -34,7 +34,7 @@ impl Resource for Barbicans {
     fn rows(&self, call: &Call<'_>, _: &Filters, after: Option<&str>, limit: usize) -> Result<Vec<Row>, Problem> {
         let engine = &call.service.engine;
         let all = engine.keystores().into_iter().filter_map(Found::of);
-        let rows = all.map(|found| Row { place: found.keystore.id.to_string(), record: found.record(engine) });
+        let rows = all.map(|found| Row::new(found.keystore.id.to_string(), found.record(engine)));
         Ok(few(rows.collect(), after, limit))
     }
 

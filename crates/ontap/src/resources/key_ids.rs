@@ -1,7 +1,8 @@
 //! `/security/key-managers/{uuid}/keys/{node.uuid}/key-ids`: the keys under the KEKs that a key manager keeps.
 
 use claviger::{
-    Engine, KeeperInfo, KekInfo, KeyAlgorithm, KeyError, KeyInfo, KeyName, KeyType, KeystoreInfo, NamedKey, ObjectRef, SvmInfo,
+    Engine, KeeperInfo, KekInfo, KeyAlgorithm, KeyError, KeyInfo, KeyName, KeyType, KeystoreInfo, NamedKey, ObjectRef,
+    SvmInfo,
 };
 use uuid::Uuid;
 
@@ -145,7 +146,7 @@ impl Keys<'_> {
         if after.is_none()
             && let Ok(Some(kek)) = self.engine().kek(svm)
         {
-            rows.push(Row { place: format!("{svm}/"), record: self.kek(&kek) });
+            rows.push(Row::new(format!("{svm}/"), self.kek(&kek)));
         }
         let mut after = after.flatten();
         loop {
@@ -164,7 +165,7 @@ impl Keys<'_> {
 
     fn row(&self, key: &KeyInfo) -> Row {
         let place = format!("{}/{}/{}", self.svm.id(), type_name(key.object.key_type()), key.object.uuid());
-        Row { place, record: self.key(key) }
+        Row::new(place, self.key(key))
     }
 
     fn key(&self, key: &KeyInfo) -> Record {

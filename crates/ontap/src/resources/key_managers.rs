@@ -37,7 +37,7 @@ impl Resource for KeyManagers {
     fn rows(&self, call: &Call<'_>, _: &Filters, after: Option<&str>, limit: usize) -> Result<Vec<Row>, Problem> {
         let engine = &call.service.engine;
         let onboard = engine.keystore().into_iter();
-        let rows = onboard.map(|onboard| Row { place: onboard.id.to_string(), record: record(engine, &onboard) });
+        let rows = onboard.map(|onboard| Row::new(onboard.id.to_string(), record(engine, &onboard)));
         Ok(few(rows.collect(), after, limit))
     }
 

@@ -55,7 +55,7 @@ impl Resource for KeyStores {
     fn rows(&self, call: &Call<'_>, _: &Filters, after: Option<&str>, limit: usize) -> Result<Vec<Row>, Problem> {
         let engine = &call.service.engine;
         let all = engine.keystores().into_iter();
-        let rows = all.map(|keystore| Row { place: keystore.id.to_string(), record: record(engine, &keystore) });
+        let rows = all.map(|keystore| Row::new(keystore.id.to_string(), record(engine, &keystore)));
         Ok(few(rows.collect(), after, limit))
     }
 

@@ -4,12 +4,14 @@ mod actions;
 mod barbican;
 mod certificates;
 mod cluster;
+mod key_ids;
 mod key_managers;
 mod key_stores;
 mod later;
 mod nodes;
 mod running_jobs;
 mod svms;
+mod volumes;
 
 use crate::endpoint::Endpoint;
 
@@ -18,11 +20,13 @@ pub(crate) const TABLES: &[&[Endpoint]] = &[
     barbican::ENDPOINTS,
     key_managers::ENDPOINTS,
     actions::ENDPOINTS,
+    key_ids::ENDPOINTS,
     key_stores::ENDPOINTS,
     certificates::ENDPOINTS,
     cluster::ENDPOINTS,
     nodes::ENDPOINTS,
     running_jobs::ENDPOINTS,
     svms::ENDPOINTS,
+    volumes::ENDPOINTS,
     later::ENDPOINTS,
 ];

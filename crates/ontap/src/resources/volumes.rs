@@ -6,7 +6,7 @@ use claviger::{
     AggregateRef, Engine, KeyName, SvmId, VolumeEncryption, VolumeError, VolumeInfo, VolumeKind, VolumeName,
     VolumePosition,
 };
-use claviger::{KeyError, NewVolume, VolumePage};
+use claviger::{KeyError, ListedVolume, NewVolume};
 use uuid::Uuid;
 
 use self::schema::SCHEMA;
@@ -44,13 +44,12 @@ impl Resource for Volumes {
             None => None,
         };
         let after = after.map(position).transpose()?;
-        let VolumePage { volumes, .. } =
-            engine.volumes(svm, after.as_ref(), limit).map_err(|error| of_volume(&error))?;
-        let row = |volume: VolumeInfo| Row {
-            place: format!("{}{SEPARATOR}{}", volume.svm, volume.name),
-            record: record(engine, &volume),
+        let page = engine.volumes(svm, after.as_ref(), limit).map_err(|error| of_volume(&error))?;
+        let row = |listed: ListedVolume| Row {
+            place: format!("{}{SEPARATOR}{}", listed.position.svm, listed.position.name),
+            record: listed.volume.ok().map(|volume| record(engine, &volume)),
         };
-        Ok(volumes.into_iter().map(row).collect())
+        Ok(page.volumes.into_iter().map(row).collect())
     }
 
     fn one(&self, call: &Call<'_>) -> Result<Record, Problem> {
@@ -155,7 +154,7 @@ fn create(call: &Call<'_>, _: &mut Query, body: &Body) -> Result<Answer, Problem
         Some("dp") => VolumeKind::Dp,
         Some(_) => VolumeKind::Ls,
     };
-    let encrypted_by_default = || !engine.settings().data_at_rest_encryption_disabled && engine.keystore().is_some();
+    let encrypted_by_default = || engine.keystore().is_some();
     let encrypted = body.flag("encryption.enabled").unwrap_or_else(encrypted_by_default);
     let new = NewVolume { id: None, name, size, kind, aggregates: aggregates(body)?, encrypted };
     let volume = engine.create_volume(svm.id(), &new).map_err(|error| match error {
@@ -171,9 +170,9 @@ fn create(call: &Call<'_>, _: &mut Query, body: &Body) -> Result<Answer, Problem
 /// Names and UUIDs of aggregates come as two lists; of which item each was, the contract does not need.
 fn aggregates(body: &Body) -> Result<Vec<AggregateRef>, Problem> {
     let name = |name: &str| {
-        let name = name.parse().map_err(|error: claviger::InvalidAggregateName| {
-            codes::invalid("aggregates.name", error.to_string())
-        })?;
+        let name = name
+            .parse()
+            .map_err(|error: claviger::InvalidAggregateName| codes::invalid("aggregates.name", error.to_string()))?;
         Ok(AggregateRef::Name(name))
     };
     let uuid = |uuid: &str| {
@@ -238,12 +237,7 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
         summary: "Deletes every volume that the filters select, with its key.",
         does: Does::Each { resource: &Volumes, change: &DELETE, key: "uuid" },
     },
-    Endpoint {
-        method: "GET",
-        path: "/storage/volumes/{uuid}",
-        summary: "Shows a volume.",
-        does: Does::Show(&Volumes),
-    },
+    Endpoint { method: "GET", path: "/storage/volumes/{uuid}", summary: "Shows a volume.", does: Does::Show(&Volumes) },
     Endpoint {
         method: "PATCH",
         path: "/storage/volumes/{uuid}",

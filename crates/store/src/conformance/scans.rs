@@ -69,15 +69,13 @@ pub(super) fn a_limit_divides_a_scan_into_pages(store: &dyn Store) {
 }
 
 pub(super) fn tables_do_not_mix(store: &dyn Store) {
-    const TABLES: [Table; 7] =
-        [Table::Node, Table::Svms, Table::Keystores, Table::Keks, Table::Keys, Table::Jobs, Table::Certificates];
-    for table in TABLES {
+    for table in Table::ALL {
         // The first and the last keys there can be.
         for key in [&b""[..], &[0], &[255; 40]] {
             put(store, table, key, &[table.number()]);
         }
     }
-    for table in TABLES {
+    for table in Table::ALL {
         assert_eq!(store.get(table, &[0]).unwrap().unwrap(), [table.number()]);
         assert_eq!(store.get(table, &[table.number()]).unwrap(), None);
         let entries = store.scan(table, b"", None, usize::MAX).unwrap();
