@@ -279,7 +279,9 @@ impl Core {
             refuse_used()?;
         }
         let announced = match list.body.operation {
-            Some(Operation::Rekey { .. } | Operation::Disable { .. }) => return Err(SvmError::Busy { svm }),
+            Some(Operation::Rekey { .. } | Operation::Disable { .. } | Operation::DeleteKeystore) => {
+                return Err(SvmError::Busy { svm });
+            }
             Some(Operation::Delete) => list,
             None => self.set_operation(live, &list, Some(Operation::Delete)).map_err(|error| busy(error, svm))?,
         };
