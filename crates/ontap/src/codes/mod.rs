@@ -9,7 +9,7 @@ mod refusals;
 
 pub(crate) use self::failures::{chain, of_ended_job, of_job, of_key, of_keystore, of_rekey, of_svm, of_svm_keystore};
 
-pub(crate) use self::refusals::{Guarded, of_refusal};
+pub(crate) use self::refusals::{Guarded, of_delete_onboard, of_refusal};
 
 use axum::http::StatusCode;
 

@@ -1,9 +1,9 @@
 //! Which code it is that the facts of the node do not allow something. What a fact that is not known would guard is refused with the
 //! guard's own code.
 
-use claviger::{FactName, Refusal};
+use claviger::{DeleteOnboardError, FactName, KeyError, Refusal};
 
-use super::{Code, barbican, key_managers, public, unsupported};
+use super::{Code, barbican, chain, in_use, key_managers, missing_entry, public, unsupported};
 use crate::problem::Problem;
 
 /// What was asked for.
@@ -55,4 +55,19 @@ fn of_unknown(fact: FactName, guarded: Guarded) -> Option<Code> {
         (_, Guarded::DeleteOnboard) => Some(key_managers::NOT_KNOWN_SAFE),
         _ => None,
     }
+}
+
+/// Why the onboard key manager was not deleted.
+pub(crate) fn of_delete_onboard(error: &DeleteOnboardError) -> Problem {
+    let code = match error {
+        DeleteOnboardError::None => return missing_entry(),
+        DeleteOnboardError::Refused(refusal) => return of_refusal(refusal, Guarded::DeleteOnboard),
+        DeleteOnboardError::Busy { .. } => return in_use(error.to_string()),
+        DeleteOnboardError::Looking(KeyError::Records(_)) => key_managers::VOLUMES_UNREADABLE,
+        DeleteOnboardError::DamagedRecord | DeleteOnboardError::Looking(_) => key_managers::ONBOARD_KEYS_UNREADABLE,
+        DeleteOnboardError::Kek { .. } => key_managers::SVM_KEY_NOT_DELETED,
+        DeleteOnboardError::Record { .. } => key_managers::WRAPPED_KDB_NOT_DELETED,
+        _ => key_managers::NOT_KNOWN_SAFE,
+    };
+    code.with(format!("{} {}.", code.meaning, chain(error)))
 }

@@ -8,6 +8,6 @@ use crate::conventions::query::Query;
 use crate::problem::Problem;
 
 pub(super) fn run(call: &Call<'_>, _: &mut Query, _: &Body) -> Result<Answer, Problem> {
-    let _ = call;
-    Err(codes::unsupported("Not yet."))
+    call.service.engine.delete_onboard().map_err(|error| codes::of_delete_onboard(&error))?;
+    Ok(Answer::changed())
 }
