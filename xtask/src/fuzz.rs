@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use crate::workspace::{Workspace, run, stdout_of};
 
 /// How long each target runs where nothing else is said, as in the tests that every change must pass.
-pub(crate) const SECONDS: u64 = 10;
+pub(crate) const SECONDS: u64 = 5;
 
 /// What `-Cpasses` takes is no promise of the compiler's, but stable accepts it: each edge counted, each comparison shown.
 const INSTRUMENTED: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \

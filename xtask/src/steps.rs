@@ -36,7 +36,7 @@ pub(crate) const STEPS: &[Step] = &[
     Step { name: "features", about: "each library without its default features", run: features },
     Step { name: "msrv", about: "one rust-version, and no dependency asks for more", run: msrv },
     Step { name: "msrv-build", about: "the workspace compiles with that Rust", run: msrv_build },
-    Step { name: "fuzz", about: "the fuzz targets find nothing in 10 seconds each", run: fuzz },
+    Step { name: "fuzz", about: "the fuzz targets find nothing in 5 seconds each", run: fuzz },
     Step { name: "bench", about: "benchmarks compile", run: bench },
     Step { name: "quickstart", about: "the release binary makes, rekeys and verifies keys", run: quickstart },
     Step { name: "crash", about: "a process under load is killed, over and over", run: crash },

@@ -388,7 +388,7 @@ impl Core {
                 let naming = self.records.open::<VolumeNameRecord>(&entry.key, entry.value)?;
                 let key = store_key(svm, ObjectRef::Volume(naming.body.volume));
                 if self.records.store().get(Table::Keys, &key).map_err(RecordError::Store)?.is_none() {
-                    self.refuse_own_key(&naming)?;
+                    self.refuse_lost_key(&naming)?;
                 }
             }
             match last {
@@ -399,7 +399,7 @@ impl Core {
     }
 
     /// Fails where this volume, which has no key record, needs one.
-    fn refuse_own_key(&self, naming: &Read<VolumeNameRecord>) -> Result<(), KeyError> {
+    fn refuse_lost_key(&self, naming: &Read<VolumeNameRecord>) -> Result<(), KeyError> {
         let volume = naming.body.volume;
         let key = VolumeRecord::key_of(volume);
         let is_lost = match self.records.read::<VolumeRecord>(&key)? {
