@@ -104,7 +104,7 @@ impl Engine {
             made: core.clock.now(),
             node,
             svms: bodies(core.records.scan(SvmRecord::PREFIX)?)?,
-            keystore: KeystoreRecord { onboard: onboard.clone(), ..present.record.body },
+            keystore: KeystoreRecord { onboard: onboard.clone(), deleting: false, ..present.record.body },
             svm_keystores,
             keks: lists.into_iter().map(|list| KekList { operation: None, ..list.body }).collect(),
             seals: reservations.into_values().map(|seals| seals.body).collect(),

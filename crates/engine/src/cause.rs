@@ -10,6 +10,7 @@ use crate::keeper::{KeeperError, Trouble};
 use crate::key_error::KeyError;
 use crate::key_record::KeyRecordError;
 use crate::keystores::KeystoreError;
+use crate::onboard_deletion::DeleteOnboardError;
 use crate::own_keeper::NoKeeper;
 use crate::records::RecordError;
 use crate::rekey::RekeyError;
@@ -166,6 +167,7 @@ impl From<&KeyError> for Cause {
             | KeyError::KeystoreUnusable { .. }
             | KeyError::SealsExhausted { .. } => Self::Request,
             KeyError::KeystoreBeingDisabled { .. }
+            | KeyError::KeystoreBeingDeleted
             | KeyError::SvmBeingDeleted { .. }
             | KeyError::KeksChanged { .. }
             | KeyError::StillLive { .. } => Self::Conflict,
@@ -282,6 +284,18 @@ impl From<&KeystoreError> for Cause {
                 _ => Self::Other,
             },
             KeystoreError::Records(error) => error.into(),
+        }
+    }
+}
+
+impl From<&DeleteOnboardError> for Cause {
+    fn from(error: &DeleteOnboardError) -> Self {
+        match error {
+            DeleteOnboardError::None | DeleteOnboardError::Refused(_) => Self::Request,
+            DeleteOnboardError::Busy { .. } => Self::Conflict,
+            DeleteOnboardError::DamagedRecord => Self::StoreDamaged,
+            DeleteOnboardError::Looking(error) | DeleteOnboardError::Kek { source: error, .. } => error.into(),
+            DeleteOnboardError::Record { source } | DeleteOnboardError::Announcing(source) => source.into(),
         }
     }
 }

@@ -167,6 +167,7 @@ impl Engine {
         let mut core = Core::load(store, dir, options)?;
         core.refuse_rollback(accept_rollback)?;
         core.finish_deletions();
+        core.finish_onboard_deletion();
         let engine = Self::over(core, resumes, fetching);
         // A node must come up with its keys, whatever becomes of its jobs.
         if let Err(error) = engine.core.forget_old_jobs() {

@@ -1,11 +1,11 @@
 //! What the facts of the node do not allow. A fact that is not known allows nothing.
 
-use claviger_wrap::SvmId;
+use claviger_wrap::{KeyType, SvmId};
 
 use crate::engine::{Core, Engine};
 use crate::error::{Advice, Blame, Fault};
 use crate::keystores::{Beside, OnboardMode};
-use crate::platform::{ClusterVersion, Fact, FactName, Facts, PartnerKeyManager};
+use crate::platform::{ClusterVersion, Fact, FactName, Facts, PartnerKeyManager, Storage};
 use crate::svm_keystore_error::SvmKeystoreError;
 
 /// The first version with keystores at a Barbican.
@@ -154,6 +154,22 @@ impl Core {
             }
         }
         self.may_be_in(mode)
+    }
+
+    /// Refuses where something is encrypted that the engine does not see: drives, then aggregates, then core files. `has` tells whether there
+    /// are keys of this type in the hierarchy.
+    pub(crate) fn refuse_encrypted<E: From<Refusal>>(&self, has: impl Fn(KeyType) -> Result<bool, E>) -> Result<(), E> {
+        let Storage { drives_with_keys, nae_aggregates, encrypted_core_files, .. } = self.platform.facts().storage;
+        if has(KeyType::NseAk)? || *known(&drives_with_keys, FactName::DrivesWithKeys)? > 0 {
+            return Err(Refusal::DrivesWithKeys.into());
+        }
+        if has(KeyType::Aek)? || !known(&nae_aggregates, FactName::NaeAggregates)?.is_empty() {
+            return Err(Refusal::NaeAggregates.into());
+        }
+        match *known(&encrypted_core_files, FactName::EncryptedCoreFiles)? {
+            true => Err(Refusal::EncryptedCoreFiles.into()),
+            false => Ok(()),
+        }
     }
 
     /// Whether the onboard keystore may be in this mode.

@@ -16,7 +16,8 @@ use crate::live::{Closed, Keks, LiveKek, LiveSvm, OpenKeks};
 use crate::live_keystores::Keystores;
 use crate::opening::{ToOpen, open_all};
 use crate::records::{
-    Body, KekEntry, KekList, Kept, Operation, Read, RecordError, Scanned, SealRecord, SvmKeystores, SvmRecord, V1,
+    Body, KekEntry, KekList, Kept, KeystoreRecord, Operation, Read, RecordError, Scanned, SealRecord, SvmKeystores,
+    SvmRecord, V1,
 };
 
 /// Seals reserved at a time: one more commit in 4,096 creations, and as many lost at each restart.
@@ -196,7 +197,9 @@ impl Core {
             Keystores::There(there) => there.list.unchanged(),
             Keystores::Damaged => return Err(KeyError::KeystoresDamaged { svm: svm.id }),
         };
-        let (kek, current) = self.make_kek(svm, &[self.keeper_of_new(svm)?], KekVersion::FIRST)?;
+        let (keystore, keeper) = self.keeper_of_new(svm)?;
+        let cluster = self.cluster_record(svm, keystore)?;
+        let (kek, current) = self.make_kek(svm, &[(keystore, keeper)], KekVersion::FIRST)?;
         let reservation = self.first_reservation(svm.id, KekVersion::FIRST)?;
         let kept = current.kept.clone();
         let list = KekList { version: V1, svm: svm.id.uuid(), current, retiring: None, operation: None };
@@ -207,6 +210,7 @@ impl Core {
             .require(Table::Keystores, SvmKeystores::key_of(svm.id), expected)
             .put(Table::Keks, list.key(), raw.clone())
             .put(Table::Keks, reservation.body.key(), reservation.raw.clone());
+        let batch = expecting(batch, cluster.as_ref());
 
         let publish = || {
             kek.seals().raise(reservation.body.reserved);
@@ -223,7 +227,8 @@ impl Core {
                 self.discard_unused(svm, &kept);
                 self.adopt_first_kek(svm)?;
                 // Renamed or deleted meanwhile, which the next look tells.
-                match table == Table::Svms || svm.has_changed(&keks, &keystores) {
+                let is_the_clusters = || cluster.is_some_and(|cluster| self.keystore.has_changed(&cluster));
+                match table == Table::Svms || svm.has_changed(&keks, &keystores) || is_the_clusters() {
                     true => Ok(()),
                     // What is in memory is not what is in the store.
                     false => Err(KeyError::KeksChanged { svm: svm.id }),
@@ -335,6 +340,23 @@ impl Core {
 
 pub(crate) fn not_discarded(svm: SvmId, error: &KeeperError) {
     tracing::warn!(%svm, %error, "a KEK that is not used was not discarded");
+}
+
+/// Adds to `batch` that the cluster's keystore, where it is the one that keeps a KEK, is still this one.
+pub(crate) fn expecting(batch: Batch, cluster: Option<&Read<KeystoreRecord>>) -> Batch {
+    match cluster {
+        Some(record) => batch.require(Table::Keystores, record.body.key(), record.unchanged()),
+        None => batch,
+    }
+}
+
+/// Adds to `batch` that the SVM has these KEKs no longer: nothing is under them any more, and nothing will be.
+pub(crate) fn without_keks(batch: Batch, svm: SvmId, list: &Read<KekList>) -> Batch {
+    let key = KekList::key_of(svm);
+    let batch = batch.require(Table::Keks, key.clone(), list.unchanged()).delete(Table::Keks, key);
+    list.body
+        .entries()
+        .fold(batch, |batch, entry| batch.delete(Table::Keks, SealRecord::key_of(svm, entry.kek_version)))
 }
 
 /// The same KEKs with a new record.

@@ -152,6 +152,11 @@ pub enum KeyError {
         /// The SVM.
         svm: SvmId,
     },
+    /// The cluster's keystore, which keeps the SVM's KEK or is to keep it, is being deleted.
+    #[error(
+        "the cluster's keystore is being deleted; try again when that has ended, with another keystore in its place"
+    )]
+    KeystoreBeingDeleted,
     /// There was no room in key memory for the SVM's KEK.
     #[error("the KEK of SVM {svm} is not in memory: key memory was full at start; make it larger and start again")]
     KekWithoutRoom {
@@ -257,7 +262,7 @@ impl Blame for KeyError {
             Self::KekNotFetched { .. } => (Fault::Node, Advice::Retry),
             Self::KekUnreachable { trouble, .. } | Self::KekRefused { trouble, .. } => trouble.blame(),
             Self::KeystoreUnusable { .. } => (Fault::Caller, Advice::Correct),
-            Self::KeystoreBeingDisabled { .. } => (Fault::Caller, Advice::Retry),
+            Self::KeystoreBeingDisabled { .. } | Self::KeystoreBeingDeleted => (Fault::Caller, Advice::Retry),
             Self::Keeper(error) => error.blame(),
             Self::SealsExhausted { .. } => (Fault::Caller, Advice::Rekey),
             Self::KeksChanged { .. } => (Fault::Node, Advice::Retry),

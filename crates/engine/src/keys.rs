@@ -237,8 +237,11 @@ impl Core {
                     // The KEKs, or the blob that was read after them, are of a rekey that came in between.
                     Err(KeyError::KeksChanged { .. } | KeyError::NoSuchKek { .. }) if svm.changed_since(&keks) => {}
                     // Where that is taken back, the SVM goes on.
-                    Err(KeyError::SvmBeingDeleted { .. } | KeyError::KeystoreBeingDisabled { .. })
-                        if svm.changed_since(&keks) => {}
+                    Err(
+                        KeyError::SvmBeingDeleted { .. }
+                        | KeyError::KeystoreBeingDisabled { .. }
+                        | KeyError::KeystoreBeingDeleted,
+                    ) if svm.changed_since(&keks) => {}
                     result => return result,
                 },
             }
@@ -354,6 +357,7 @@ pub(crate) fn refuses_keys(list: &KekList) -> Option<KeyError> {
     match list.operation {
         Some(Operation::Delete) => Some(KeyError::SvmBeingDeleted { svm }),
         Some(Operation::Disable { .. }) => Some(KeyError::KeystoreBeingDisabled { svm }),
+        Some(Operation::DeleteKeystore) => Some(KeyError::KeystoreBeingDeleted),
         Some(Operation::Rekey { .. }) | None => None,
     }
 }

@@ -103,7 +103,7 @@ impl Engine {
         let id = random_uuid(&mut SystemRandom)?;
         let common_criteria = mode == OnboardMode::CommonCriteria;
         let onboard = onboard::put_away(&core.arena, core.records.sealing(), id, common_criteria, &ckek, passphrase)?;
-        let record = KeystoreRecord { version: V1, keystore: id, created: core.clock.now(), onboard };
+        let record = KeystoreRecord { version: V1, keystore: id, created: core.clock.now(), deleting: false, onboard };
         core.add_keystore(record, ckek)?;
         tracing::info!(%id, ?mode, "onboard keystore created");
         self.keystore().ok_or(KeystoreError::None)
@@ -168,7 +168,7 @@ impl Engine {
 
         let (id, common_criteria) = (record.body.keystore, record.body.onboard.common_criteria);
         let onboard = onboard::put_away(&core.arena, core.records.sealing(), id, common_criteria, &ckek, new)?;
-        let (batch, changed) = core.keystore_as(&record, onboard)?;
+        let (batch, changed) = core.keystore_as(&record, KeystoreRecord { onboard, ..record.body.clone() })?;
         core.commit(batch)?;
         core.keystore.publish(changed, present.keeper.clone());
         tracing::info!(%id, "passphrase changed");
@@ -245,7 +245,8 @@ impl Keystore {
         }
     }
 
-    fn changing(&self) -> MutexGuard<'_, ()> {
+    /// Taken by whoever changes the keystore, from its first look until the change is published.
+    pub(crate) fn changing(&self) -> MutexGuard<'_, ()> {
         self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -257,7 +258,23 @@ impl Keystore {
         }
     }
 
-    fn publish(&self, record: Read<KeystoreRecord>, keeper: Option<Arc<OnboardKeeper>>) {
+    /// Whether its record says that it is being deleted.
+    pub(crate) fn is_being_deleted(&self) -> bool {
+        self.present().is_ok_and(|present| present.record.body.deleting)
+    }
+
+    /// Waits until whoever changes the keystore has published it, and says whether its record is another than this one.
+    pub(crate) fn has_changed(&self, seen: &Read<KeystoreRecord>) -> bool {
+        drop(self.changing());
+        self.present().map_or(true, |present| present.record.raw != seen.raw)
+    }
+
+    /// Publishes that the keystore has been deleted durably.
+    pub(crate) fn publish_none(&self) {
+        self.state.store(Arc::new(State::None));
+    }
+
+    pub(crate) fn publish(&self, record: Read<KeystoreRecord>, keeper: Option<Arc<OnboardKeeper>>) {
         self.state.store(Arc::new(State::Present(Box::new(Present { record, keeper }))));
     }
 }
@@ -334,6 +351,28 @@ impl Core {
         }
     }
 
+    /// The record of the cluster's keystore, where that is the one that is to keep a KEK of the SVM: whoever commits this expects it
+    /// unchanged, so that the keystore is not deleted meanwhile. `None` where it is one of the SVM's own.
+    pub(crate) fn cluster_record(
+        &self,
+        svm: &LiveSvm,
+        keystore: Uuid,
+    ) -> Result<Option<Read<KeystoreRecord>>, KeyError> {
+        if svm.keystores.load().get(keystore).is_some() {
+            return Ok(None);
+        }
+        loop {
+            match self.keystore.present() {
+                Ok(Present { record, .. }) if record.body.keystore != keystore => return Err(KeyError::NoKeystore),
+                Ok(Present { record, .. }) if !record.body.deleting => return Ok(Some(record)),
+                // Whether it comes to that, whoever deletes it will know.
+                Ok(Present { record, .. }) if self.keystore.has_changed(&record) => {}
+                Ok(_) => return Err(KeyError::KeystoreBeingDeleted),
+                Err(_) => return Err(KeyError::NoKeystore),
+            }
+        }
+    }
+
     /// The keeper of the cluster's keystore, which keeps the KEKs of SVMs without a keystore of their own.
     pub(crate) fn cluster_keeper(&self) -> Result<(Uuid, Arc<dyn Keeper>), KeyError> {
         match self.keystore.state.load().as_ref() {
@@ -373,18 +412,18 @@ impl Core {
         old: &Read<KeystoreRecord>,
         attempts: Option<Attempts>,
     ) -> Result<Read<KeystoreRecord>, RecordError> {
-        let (batch, counted) = self.keystore_as(old, OnboardRecord { attempts, ..old.body.onboard.clone() })?;
+        let onboard = OnboardRecord { attempts, ..old.body.onboard.clone() };
+        let (batch, counted) = self.keystore_as(old, KeystoreRecord { onboard, ..old.body.clone() })?;
         self.records.store().commit(batch)?;
         Ok(counted)
     }
 
     /// The batch that gives the keystore another record, and that as it will be read.
-    fn keystore_as(
+    pub(crate) fn keystore_as(
         &self,
         old: &Read<KeystoreRecord>,
-        onboard: OnboardRecord,
+        body: KeystoreRecord,
     ) -> Result<(Batch, Read<KeystoreRecord>), RecordError> {
-        let body = KeystoreRecord { onboard, ..old.body.clone() };
         let raw = self.records.seal(&body)?;
         let batch = Batch::new().require(Table::Keystores, body.key(), old.unchanged()).put(
             Table::Keystores,

@@ -270,7 +270,7 @@ fn check_halt(cell: &Cell) -> Result<(), Halted> {
 }
 
 /// Whether somebody else has changed a record of the SVM meanwhile, so that it is to be looked at again.
-fn is_conflict(error: &RecordError) -> bool {
+pub(crate) fn is_conflict(error: &RecordError) -> bool {
     matches!(
         error,
         RecordError::Store(claviger_store::StoreError::Conflict { table: Table::Keks | Table::Keystores, .. })

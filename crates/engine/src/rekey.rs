@@ -49,6 +49,7 @@ impl Engine {
             };
             let started = match open.list.body.operation {
                 Some(Operation::Delete) => Err(KeyError::SvmBeingDeleted { svm }.into()),
+                Some(Operation::DeleteKeystore) => Err(KeyError::KeystoreBeingDeleted.into()),
                 Some(Operation::Disable { .. }) => {
                     Err(RekeyError::KeystoreBusy { svm, state: KeystoreState::Disabling })
                 }

@@ -225,6 +225,7 @@ impl Core {
             (false, None) => KekStanding::InMemory,
         };
         let state = match (&kek, self.cluster_keeper()) {
+            _ if self.keystore.is_being_deleted() => KeystoreState::Disabling,
             (KekStanding::Missing { .. }, _) | (_, Err(_)) => KeystoreState::Blocked,
             (KekStanding::NoKeys | KekStanding::InMemory, Ok(_)) => KeystoreState::Active,
         };

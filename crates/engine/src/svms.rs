@@ -270,7 +270,9 @@ impl crate::engine::Core {
             return Err(SvmError::HasKeys { svm });
         }
         let announced = match list.body.operation {
-            Some(Operation::Rekey { .. } | Operation::Disable { .. }) => return Err(SvmError::Busy { svm }),
+            Some(Operation::Rekey { .. } | Operation::Disable { .. } | Operation::DeleteKeystore) => {
+                return Err(SvmError::Busy { svm });
+            }
             Some(Operation::Delete) => list,
             None => self.set_operation(live, &list, Some(Operation::Delete)).map_err(|error| busy(error, svm))?,
         };

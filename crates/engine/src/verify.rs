@@ -98,7 +98,7 @@ fn note_of(list: &KekList, svm: SvmId, blobs: Option<&BTreeMap<KekVersion, u64>>
     let to = list.current.kek_version;
     match (list.operation, &list.retiring) {
         // A rekey runs, or waits to go on.
-        (Some(Operation::Rekey { .. } | Operation::Disable { .. }), _) => None,
+        (Some(Operation::Rekey { .. } | Operation::Disable { .. } | Operation::DeleteKeystore), _) => None,
         (Some(Operation::Delete), _) => Some(Note::DeletionUnfinished { svm }),
         (None, Some(retiring)) => {
             let from = retiring.kek_version;

@@ -7,9 +7,10 @@ use uuid::Uuid;
 
 use super::{Halted, Work, check_halt, discard, is_conflict};
 use crate::jobs::Halt;
+use crate::keks::without_keks;
 use crate::live::{Keks, LiveSvm};
 use crate::live_keystores::Keystores;
-use crate::records::{DisableStep, JobRecord, KekList, Kept, Operation, Read, SealRecord, SvmKeystores, Task};
+use crate::records::{DisableStep, JobRecord, KekList, Kept, Operation, Read, SvmKeystores, Task};
 use crate::svm_keystore_error::SvmKeystoreError;
 
 pub(super) fn run(work: &mut Work<'_>, svm: &Arc<LiveSvm>, keystore: Uuid) -> Result<(), Halted> {
@@ -59,7 +60,7 @@ fn drop_keks(work: &mut Work<'_>, svm: &Arc<LiveSvm>, keystore: Uuid) -> Result<
         let disabled = SvmKeystores { enabled: None, ..there.list.body.clone() };
         let (batch, disabled) = core.put_keystores(batch, &there.list, disabled)?;
         let batch = match &announced {
-            Some(list) => without_keks(batch, svm, list),
+            Some(list) => without_keks(batch, svm.id, list),
             // No KEK has come to this keystore meanwhile: the first one of an SVM expects the record of the keystores unchanged, and
             // does not change it.
             None => {
@@ -88,13 +89,4 @@ fn drop_keks(work: &mut Work<'_>, svm: &Arc<LiveSvm>, keystore: Uuid) -> Result<
 
 fn kept_by(list: &KekList) -> Vec<Kept> {
     list.entries().flat_map(|entry| entry.kept.iter().cloned()).collect()
-}
-
-/// Nothing is under these KEKs any more, and nothing will be.
-fn without_keks(batch: Batch, svm: &LiveSvm, list: &Read<KekList>) -> Batch {
-    let key = KekList::key_of(svm.id);
-    let batch = batch.require(Table::Keks, key.clone(), list.unchanged()).delete(Table::Keks, key);
-    list.body
-        .entries()
-        .fold(batch, |batch, entry| batch.delete(Table::Keks, SealRecord::key_of(svm.id, entry.kek_version)))
 }

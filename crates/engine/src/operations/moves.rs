@@ -12,9 +12,9 @@ use super::{Halted, Work, check_halt, discard, is_conflict};
 use crate::engine::Core;
 use crate::jobs::{Halt, Progress};
 use crate::keeper::{Keeper, KeptKek};
-use crate::keks::not_discarded;
+use crate::keks::{expecting, not_discarded};
 use crate::key_error::KeyError;
-use crate::keys::closed;
+use crate::keys::{closed, refuses_keys};
 use crate::live::{Keks, LiveKek, LiveSvm, OpenKeks};
 use crate::live_keystores::Keystores;
 use crate::records::{JobRecord, KeeperRecord, KekEntry, KekList, Kept, MoveStep, Purpose, SvmKeystores, Task};
@@ -54,6 +54,10 @@ fn rekeep(
             return Err(SvmKeystoreError::Unknown { keystore: to }.into());
         };
         let (after, keeper) = target(core, svm, &there.list.body, to, purpose)?;
+        let cluster = core.cluster_record(svm, to)?;
+        if let Some(refused) = open.as_ref().and_then(|open| refuses_keys(&open.list.body)) {
+            return Err(refused.into());
+        }
 
         let mut rekept =
             Rekept { core, svm, from, to, keeper: keeper.as_ref(), moved: 0, old: Vec::new(), new: Vec::new() };
@@ -79,6 +83,7 @@ fn rekeep(
         };
         let (batch, next) = core.put_job(Batch::new(), Some(record), next)?;
         let (batch, after) = core.put_keystores(batch, &there.list, after)?;
+        let batch = expecting(batch, cluster.as_ref());
         let committed = match (&open, list) {
             (Some(open), Some(list)) => core
                 .replace_keks(svm, &open.list, list, batch, |_, list| {
@@ -100,7 +105,11 @@ fn rekeep(
                     rekept.discard_new();
                 }
                 // The first key was made, or another keystore was made or changed, in between.
-                if !(is_conflict(&error) && svm.has_changed(&keks, &keystores)) {
+                let has_changed = || {
+                    svm.has_changed(&keks, &keystores)
+                        || cluster.as_ref().is_some_and(|cluster| core.keystore.has_changed(cluster))
+                };
+                if !(is_conflict(&error) && has_changed()) {
                     return Err(error.into());
                 }
             }

@@ -10,7 +10,7 @@ use crate::jobs::Progress;
 use crate::keys::closed;
 use crate::live::{Closed, Keks, LiveSvm};
 use crate::opening::open_all;
-use crate::records::{Operation, Stop};
+use crate::records::{KekList, Operation, Read, Stop};
 
 /// Nothing is committed but the end of the job: what is in memory is nobody else's.
 pub(super) fn run(work: &mut Work<'_>, svm: Option<SvmId>) -> Result<(), Halted> {
@@ -58,9 +58,11 @@ struct Asked {
     replaced: Vec<Arc<LiveSvm>>,
 }
 
-/// An SVM that is being deleted has no keys, and its keeper may have forgotten its KEKs already.
+/// An SVM that is being deleted has no keys, and its keeper may have forgotten its KEKs already; and so where the keystore is.
 fn is_wanted(keks: &Keks) -> bool {
-    keks.list().is_none_or(|list| list.body.operation != Some(Operation::Delete))
+    let is_going =
+        |list: &Read<KekList>| matches!(list.body.operation, Some(Operation::Delete | Operation::DeleteKeystore));
+    !keks.list().is_some_and(is_going)
 }
 
 fn lock(asked: &Mutex<Asked>) -> MutexGuard<'_, Asked> {

@@ -220,6 +220,7 @@ impl Core {
             }
             Some(Operation::Rekey { .. }) => return Err(SvmKeystoreError::Rekeying { svm: svm.id }),
             Some(Operation::Delete) => return Err(SvmKeystoreError::SvmBeingDeleted { svm: svm.id }),
+            Some(Operation::DeleteKeystore) => return Err(KeyError::KeystoreBeingDeleted.into()),
             // Of a job whose record is lost: whose record is there has the keystores too.
             Some(Operation::Disable { .. }) => {
                 let free = KekList { operation: None, ..list.body.clone() };

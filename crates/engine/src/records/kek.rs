@@ -59,6 +59,8 @@ pub(crate) enum Operation {
     Delete,
     /// The keystore that keeps its KEKs is being disabled by this job: no key may be made meanwhile.
     Disable { job: Uuid },
+    /// The cluster's keystore, which keeps its KEKs, is being deleted: no key may be made meanwhile.
+    DeleteKeystore,
 }
 
 impl Operation {
@@ -66,7 +68,7 @@ impl Operation {
     pub(crate) const fn job(self) -> Option<Uuid> {
         match self {
             Self::Rekey { job } | Self::Disable { job } => Some(job),
-            Self::Delete => None,
+            Self::Delete | Self::DeleteKeystore => None,
         }
     }
 }

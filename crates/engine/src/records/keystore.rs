@@ -17,8 +17,16 @@ pub(crate) struct KeystoreRecord {
     pub(crate) keystore: Uuid,
     /// When it was made.
     pub(crate) created: Timestamp,
+    /// It is being deleted: no KEK may come to it any more.
+    #[serde(skip_serializing_if = "is_false", default)]
+    pub(crate) deleting: bool,
     /// The onboard keeper's own part.
     pub(crate) onboard: OnboardRecord,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 impl KeystoreRecord {

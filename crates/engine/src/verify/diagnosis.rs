@@ -92,7 +92,8 @@ pub(crate) fn of_key(
         KeyError::UnknownSvm { .. }
         | KeyError::Exists { .. }
         | KeyError::SvmBeingDeleted { .. }
-        | KeyError::KeystoreBeingDisabled { .. } => Problem::Inconsistent,
+        | KeyError::KeystoreBeingDisabled { .. }
+        | KeyError::KeystoreBeingDeleted => Problem::Inconsistent,
         KeyError::Locked { .. }
         | KeyError::KekDamaged { .. }
         | KeyError::KekNotFetched { .. }

@@ -258,6 +258,10 @@ impl Check<'_> {
                 self.found::<KekList>(&KekList::key_of(self.svm), Problem::Inconsistent, detail);
             }
         }
+        if held == Some(Operation::DeleteKeystore) && !self.core.keystore.is_being_deleted() {
+            let detail = "no key can be made: it is held by a deletion of the cluster's keystore, whose own record knows of none; delete that again, or put the record back from a copy";
+            self.found::<KekList>(&KekList::key_of(self.svm), Problem::Inconsistent, detail);
+        }
         for &job in self.census.jobs.get(&self.svm).into_iter().flatten() {
             let Seen::There(job) = self.view.read::<JobRecord>(job.as_bytes())? else { continue };
             if !job.body.is_running() {
@@ -295,8 +299,8 @@ impl Check<'_> {
 
     /// Has every keeper give back every live KEK, and compares its id.
     fn keks(&mut self, list: &KekList) -> Result<(), KeyError> {
-        // An SVM that is being deleted has no keys, and its keeper may have forgotten its KEKs already.
-        if list.operation == Some(Operation::Delete) {
+        // An SVM that is being deleted has no keys, and its keeper may have forgotten its KEKs already; and so where the keystore is.
+        if let Some(Operation::Delete | Operation::DeleteKeystore) = list.operation {
             return Ok(());
         }
         for entry in list.entries() {

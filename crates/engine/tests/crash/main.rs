@@ -38,6 +38,9 @@ scenarios! {
     change_passphrase: keystore, 3 Single, [ChangePassphrase(PASSPHRASE, OTHER_PASSPHRASE)];
     change_passphrase_of_common_criteria: common_criteria, 8 Crashes, [ChangePassphrase(LONG_PASSPHRASE, OTHER_PASSPHRASE)];
 
+    delete_onboard: nothing_under_the_clusters, 19 All, [DeleteOnboard];
+    delete_onboard_and_make_another: deleted_keys, 12 Single, [DeleteOnboard, CreateKeystore(OnboardMode::Unattended, PASSPHRASE), CreateKey("a", 1)];
+
     create_svm: keystore, 3 All, [CreateSvm("a")];
     rename_svm: keys, 5 All, [RenameSvm("a", "b")];
     delete_svm: empty_svm, 3 All, [DeleteSvm("a")];

@@ -83,6 +83,24 @@ pub(crate) fn deleted_keys() -> Setup {
     anchored(common::unattended(), &steps)
 }
 
+/// Two SVMs without keys, one of them with two KEKs; of a third, the KEK is kept by its own keystore, and it has keys.
+pub(crate) fn nothing_under_the_clusters() -> Setup {
+    let steps = [
+        CreateSvm("a"),
+        CreateKey("a", 0),
+        CancelRekey("a"),
+        DeleteKey("a", 0),
+        CreateSvm("b"),
+        CreateKey("b", 0),
+        DeleteKey("b", 0),
+        CreateSvm("own"),
+        Own("own", Create("A", 1)),
+        Own("own", Enable("A")),
+        CreateKeys("own", 0, 3),
+    ];
+    anchored(common::unattended(), &steps)
+}
+
 /// An SVM without keys, whose enabled keystore is its own; it has another. Of the cluster's keystore, another SVM makes use.
 pub(crate) fn barbican() -> Setup {
     anchored(common::unattended(), &BARBICAN)

@@ -35,6 +35,8 @@ pub(crate) enum Step {
     RestoreKeks(Option<&'static str>),
     /// A rekey that is cancelled while its first page of keys is replaced.
     CancelRekey(&'static str),
+    /// The cluster's keystore, with the KEKs without keys that it keeps.
+    DeleteOnboard,
     /// A backup, which with a copy of the store gives all back.
     Backup,
     /// Recovery from the backup of the node's source.
@@ -127,6 +129,7 @@ impl Step {
                     Ok(ended) => assert!(goes_on, "not cancelled: {ended:?}"),
                 }
             }
+            Self::DeleteOnboard => node.engine().delete_onboard()?,
             Self::Backup => {
                 let (engine, known) = (node.engine(), node.view().unwrap());
                 let (_, secret) = known.keystore.expect("a keystore");
@@ -198,6 +201,7 @@ impl Step {
                 Stand::Untouched => Some(Stand::Untouched),
             },
             Self::Own(svm, change) => change.stand(svm, before, now),
+            Self::DeleteOnboard => onboard_deleted(before, now),
             Self::Backup | Self::RestoreKeks(_) => None,
             Self::Restore => is(node.source.as_ref()?.without_keys()),
             Self::ImportKeys => {
@@ -237,6 +241,25 @@ fn created(before: &View, now: &View, svm: &str, numbers: std::ops::Range<u128>)
     });
     (less == *before).then_some(())?;
     Some(if objects().all(|object| new.keys.contains_key(&object)) { Stand::Done } else { Stand::Begun })
+}
+
+/// Any subset of the SVMs without keys may have lost the KEKs that the cluster's keystore kept; once all have, it may be gone too.
+fn onboard_deleted(before: &View, now: &View) -> Option<Stand> {
+    let (cluster, _) = before.keystore?;
+    let is_kept_there = |svm: &Svm| svm.kept.values().flatten().any(|keystore| *keystore == cluster);
+    let mut expected = before.clone();
+    for (id, svm) in &mut expected.svms {
+        if is_kept_there(svm) && svm.keys.is_empty() && now.svms.get(id)?.kek.is_none() {
+            (svm.kek, svm.kept) = (None, std::collections::BTreeMap::new());
+        }
+    }
+    expected.keystore = now.keystore;
+    let is_left = expected.svms.values().any(is_kept_there);
+    match (expected == *now, now.keystore) {
+        (true, None) if !is_left => Some(Stand::Done),
+        (true, keystore) if keystore == before.keystore => Some(Stand::Begun),
+        _ => None,
+    }
 }
 
 /// All keys as they were, under the next KEK; or both KEKs live. A rekey that was begun before goes on to the same KEK.

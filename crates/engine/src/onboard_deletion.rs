@@ -1,0 +1,300 @@
+//! The cluster's onboard keystore is deleted. It must keep no KEK that protects keys.
+//!
+//! The deletion is announced in the keystore's own record first: whoever has a KEK kept by the keystore expects that record unchanged, so
+//! from then on no KEK comes to it. Then it is announced in the record of each SVM whose KEKs it keeps, which every creation of a key
+//! expects unchanged; only then are keys looked for, and where there is one, all is taken back. Where there is none, the KEKs are
+//! dropped, and last the keystore's record. Each of these is one commit, and asking again goes on with what is left.
+
+use std::sync::Arc;
+
+use claviger_store::{Batch, Table};
+use claviger_wrap::{KeyType, SvmId};
+
+use crate::engine::{Core, Engine};
+use crate::error::{Advice, Blame, Fault};
+use crate::guards::Refusal;
+use crate::keks::without_keks;
+use crate::key_error::KeyError;
+use crate::key_record::parse_store_key;
+use crate::keystores::{KeystoreError, Present};
+use crate::live::{Keks, LiveSvm};
+use crate::live_keystores::Keystores;
+use crate::operations::is_conflict;
+use crate::records::{Body, KekList, KeystoreRecord, Operation, Read, RecordError, Task};
+
+impl Engine {
+    /// Deletes the cluster's onboard keystore, with the KEKs without keys that it keeps. Looked at in this order: encrypted volumes whose
+    /// keys it protects, drives with keys, encrypted aggregates, encrypted core files; and that no KEK is being moved to it or from it.
+    ///
+    /// A deletion that was interrupted, or stopped because the store or the keeper failed, goes on when it is asked for again, or when the
+    /// hierarchy is opened. Until then no KEK can come to the keystore, and every key opens.
+    ///
+    /// # Errors
+    /// [`DeleteOnboardError`]; where it is refused, nothing has changed.
+    pub fn delete_onboard(&self) -> Result<(), DeleteOnboardError> {
+        let core = &self.core;
+        let _changing = core.keystore.changing();
+        let present = core.keystore.present()?;
+        let keystore = present.record.body.keystore;
+        if !present.record.body.deleting {
+            core.may_delete_onboard(&present)?;
+        }
+        core.delete_onboard(present)?;
+        tracing::info!(%keystore, "onboard keystore deleted");
+        Ok(())
+    }
+}
+
+impl Core {
+    /// Goes on with a deletion that was interrupted.
+    pub(crate) fn finish_onboard_deletion(&self) {
+        let _changing = self.keystore.changing();
+        let Ok(present) = self.keystore.present() else { return };
+        if present.record.body.deleting
+            && let Err(error) = self.delete_onboard(present)
+        {
+            tracing::warn!(%error, "the interrupted deletion of the onboard keystore was not completed");
+        }
+    }
+
+    /// What can be seen before anything is announced: an announcement that has to be taken back would refuse creations for nothing.
+    fn may_delete_onboard(&self, present: &Present) -> Result<(), DeleteOnboardError> {
+        let keystore = present.record.body.keystore;
+        let kept = |live: &&Arc<LiveSvm>| live.keks.load().is_kept_by(keystore);
+        let svms = self.live.svms();
+        for live in svms.values() {
+            self.refuse_lost_keks(live, &live.keks.load()).map_err(DeleteOnboardError::Looking)?;
+        }
+        for live in svms.values().filter(kept) {
+            if self.has_keys_of(live.id, KeyType::Vek)? {
+                return Err(Refusal::EncryptedVolumes { svm: live.id }.into());
+            }
+        }
+        let has = |of| -> Result<bool, DeleteOnboardError> {
+            svms.keys().try_fold(false, |found, svm| Ok(found || self.has_keys_of(*svm, of)?))
+        };
+        self.refuse_encrypted(has)?;
+        for live in svms.values() {
+            self.refuse_moves(live, present)?;
+        }
+        Ok(())
+    }
+
+    fn has_keys_of(&self, svm: SvmId, key_type: KeyType) -> Result<bool, DeleteOnboardError> {
+        let prefix = [svm.as_bytes().as_slice(), &[key_type.number()]].concat();
+        let found = self.scan_keys(&prefix, None, 1).map_err(|error| DeleteOnboardError::Looking(error.into()))?;
+        Ok(!found.is_empty())
+    }
+
+    /// Refuses while a KEK of the SVM moves to the keystore or from it, or a move was interrupted.
+    fn refuse_moves(&self, live: &LiveSvm, present: &Present) -> Result<(), DeleteOnboardError> {
+        let keystores = live.keystores.load();
+        let Keystores::There(there) = keystores.as_ref() else { return Ok(()) };
+        let running = there.list.body.job.map(|job| self.running(job)).transpose();
+        let Some(job) = running.map_err(|error| DeleteOnboardError::Looking(error.into()))?.flatten() else {
+            return Ok(());
+        };
+        let keystore = present.record.body.keystore;
+        match job.body.task {
+            Task::Move { from, to, .. } if from == Some(keystore) || to == keystore => {
+                Err(DeleteOnboardError::Busy { svm: live.id })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Deletes a keystore that nothing stood against. `changing` of the keystore is held.
+    fn delete_onboard(&self, present: Present) -> Result<(), DeleteOnboardError> {
+        let marked = self.mark(present, true)?;
+        let announced = match self.announce_all(&marked) {
+            Ok(announced) => announced,
+            // Nothing was dropped yet: where one has been, nothing is found that refuses.
+            Err(refused @ (DeleteOnboardError::Refused(_) | DeleteOnboardError::Busy { .. })) => {
+                self.take_back(marked)?;
+                return Err(refused);
+            }
+            Err(error) => return Err(error),
+        };
+        for Announced { live, list } in announced {
+            self.drop_keks(&live, &list).map_err(|source| DeleteOnboardError::Kek { svm: live.id, source })?;
+        }
+        let record = &marked.record;
+        let batch = Batch::new()
+            .require(Table::Keystores, record.body.key(), record.unchanged())
+            .delete(Table::Keystores, record.body.key());
+        self.commit(batch).map_err(|source| DeleteOnboardError::Record { source })?;
+        self.keystore.publish_none();
+        Ok(())
+    }
+
+    /// Says durably whether the keystore is being deleted.
+    fn mark(&self, present: Present, deleting: bool) -> Result<Present, RecordError> {
+        if present.record.body.deleting == deleting {
+            return Ok(present);
+        }
+        let body = KeystoreRecord { deleting, ..present.record.body.clone() };
+        let (batch, record) = self.keystore_as(&present.record, body)?;
+        self.commit(batch)?;
+        self.keystore.publish(record.clone(), present.keeper.clone());
+        Ok(Present { record, keeper: present.keeper })
+    }
+
+    /// Shuts every SVM whose KEKs the keystore keeps, and sees that none of them has keys.
+    fn announce_all(&self, marked: &Present) -> Result<Vec<Announced>, DeleteOnboardError> {
+        let mut announced = Vec::new();
+        for live in self.live.svms().values() {
+            if let Some(list) = self.announce(live, marked)? {
+                announced.push(Announced { live: live.clone(), list });
+            }
+        }
+        Ok(announced)
+    }
+
+    fn announce(&self, live: &Arc<LiveSvm>, marked: &Present) -> Result<Option<Read<KekList>>, DeleteOnboardError> {
+        let svm = live.id;
+        loop {
+            let keks = live.keks.load_full();
+            self.refuse_lost_keks(live, &keks).map_err(DeleteOnboardError::Looking)?;
+            let keystore = marked.record.body.keystore;
+            let Some(list) = keks.list().filter(|list| list.body.is_kept_by(keystore)) else { return Ok(None) };
+            let announced = match list.body.operation {
+                Some(Operation::DeleteKeystore) => Ok(list.clone()),
+                Some(Operation::Rekey { .. } | Operation::Delete | Operation::Disable { .. }) => {
+                    return Err(DeleteOnboardError::Busy { svm });
+                }
+                None => self.set_operation(live, list, Some(Operation::DeleteKeystore)),
+            };
+            let announced = match announced {
+                Ok(announced) => announced,
+                // Deleted meanwhile.
+                Err(error) if is_conflict(&error) && self.live.svm(svm).is_none() => return Ok(None),
+                // Another operation was faster.
+                Err(error) if is_conflict(&error) && live.changed_since(&keks) => continue,
+                Err(error) => return Err(error.into()),
+            };
+            let found = self.scan_keys(svm.as_bytes(), None, 1);
+            let found = found.map_err(|error| DeleteOnboardError::Looking(error.into()))?;
+            return match found.first().map(|entry| parse_store_key(&entry.key)) {
+                None => Ok(Some(announced)),
+                Some(Ok((_, object))) => Err(match object.key_type() {
+                    KeyType::Vek => Refusal::EncryptedVolumes { svm },
+                    KeyType::Aek => Refusal::NaeAggregates,
+                    KeyType::NseAk => Refusal::DrivesWithKeys,
+                }
+                .into()),
+                // Nobody knows what it is the key of.
+                Some(Err(_)) => Err(Refusal::EncryptedVolumes { svm }.into()),
+            };
+        }
+    }
+
+    /// Takes all announcements back, that of the keystore itself last.
+    fn take_back(&self, marked: Present) -> Result<(), RecordError> {
+        for live in self.live.svms().values() {
+            loop {
+                let keks = live.keks.load_full();
+                let announced = keks.list().filter(|list| list.body.operation == Some(Operation::DeleteKeystore));
+                let Some(list) = announced else { break };
+                match self.set_operation(live, list, None) {
+                    Ok(_) => break,
+                    Err(error) if is_conflict(&error) && live.changed_since(&keks) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        self.mark(marked, false).map(drop)
+    }
+
+    /// Nothing is under these KEKs any more, and nothing will be. The keeper forgets them while the records still say what it has to
+    /// forget.
+    fn drop_keks(&self, live: &LiveSvm, list: &Read<KekList>) -> Result<(), KeyError> {
+        for entry in list.body.entries() {
+            self.discard(live, &entry.kept)?;
+        }
+        let batch = without_keks(Batch::new(), live.id, list);
+        Ok(self.commit_and_publish(live, batch, || live.keks.store(Arc::new(Keks::None)))?)
+    }
+}
+
+/// An SVM that takes no keys any more, and the KEKs that it has.
+struct Announced {
+    live: Arc<LiveSvm>,
+    list: Read<KekList>,
+}
+
+/// Why the onboard keystore was not deleted. Where [`DeleteOnboardError::is_refusal`] says so, nothing has changed; otherwise the deletion has
+/// begun, and goes on when it is asked for again.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DeleteOnboardError {
+    /// The cluster has no onboard keystore.
+    #[error("the cluster has no onboard keystore")]
+    None,
+    /// The keystore's record does not open.
+    #[error("the keystore's record is damaged; restore a backup")]
+    DamagedRecord,
+    /// It protects keys, or the facts of the node do not allow it.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// Another operation has the KEKs of an SVM that the keystore keeps.
+    #[error(
+        "another operation runs on the KEKs of SVM {svm}, or was interrupted; try again when it has ended, or repeat it"
+    )]
+    Busy {
+        /// The SVM.
+        svm: SvmId,
+    },
+    /// It could not be found out whether the keystore protects keys.
+    #[error("it could not be found out whether the keystore protects keys")]
+    Looking(#[source] KeyError),
+    /// A KEK without keys was not dropped.
+    #[error("the KEK of SVM {svm} was not dropped; delete the keystore again")]
+    Kek {
+        /// The SVM.
+        svm: SvmId,
+        /// Why.
+        source: KeyError,
+    },
+    /// All is dropped but the keystore's own record.
+    #[error("the keystore's record was not deleted; delete the keystore again")]
+    Record {
+        /// Why.
+        source: RecordError,
+    },
+    /// The deletion could not be announced, or not be taken back.
+    #[error("the deletion of the keystore was not written down; delete the keystore again")]
+    Announcing(#[from] RecordError),
+}
+
+impl DeleteOnboardError {
+    /// Whether the keystore stays as it was: the deletion was refused before anything was dropped.
+    #[must_use]
+    pub const fn is_refusal(&self) -> bool {
+        match self {
+            Self::None | Self::DamagedRecord | Self::Refused(_) | Self::Busy { .. } => true,
+            Self::Looking(_) | Self::Kek { .. } | Self::Record { .. } | Self::Announcing(_) => false,
+        }
+    }
+}
+
+impl From<KeystoreError> for DeleteOnboardError {
+    fn from(error: KeystoreError) -> Self {
+        match error {
+            KeystoreError::None => Self::None,
+            _ => Self::DamagedRecord,
+        }
+    }
+}
+
+impl Blame for DeleteOnboardError {
+    fn blame(&self) -> (Fault, Advice) {
+        match self {
+            Self::None => (Fault::Caller, Advice::Correct),
+            Self::DamagedRecord => (Fault::Data, Advice::Repair),
+            Self::Refused(refusal) => refusal.blame(),
+            Self::Busy { .. } => (Fault::Caller, Advice::Retry),
+            Self::Looking(error) | Self::Kek { source: error, .. } => error.blame(),
+            Self::Record { source } | Self::Announcing(source) => source.blame(),
+        }
+    }
+}
