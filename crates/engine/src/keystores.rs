@@ -39,7 +39,7 @@ pub enum OnboardMode {
 }
 
 impl OnboardMode {
-    const fn rules(self) -> PassphraseRules {
+    pub(crate) const fn rules(self) -> PassphraseRules {
         match self {
             Self::Unattended => PassphraseRules::Standard,
             Self::CommonCriteria => PassphraseRules::CommonCriteria,
@@ -435,7 +435,7 @@ impl Core {
 
     /// Opens the CKEK with the passphrase. In Common Criteria mode the attempt is counted durably before it is made, and
     /// the count is taken back when it succeeds.
-    fn try_passphrase(
+    pub(crate) fn try_passphrase(
         &self,
         record: &Read<KeystoreRecord>,
         passphrase: &Passphrase,

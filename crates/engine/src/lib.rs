@@ -36,6 +36,7 @@ mod bulk;
 mod cause;
 mod check;
 mod clock;
+mod common_criteria;
 mod credential;
 mod engine;
 mod epoch;

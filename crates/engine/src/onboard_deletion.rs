@@ -115,7 +115,7 @@ impl Core {
             }
             Err(error) => return Err(error),
         };
-        for (live, list) in announced {
+        for Announced { live, list } in announced {
             self.drop_keks(&live, &list).map_err(|source| DeleteOnboardError::Kek { svm: live.id, source })?;
         }
         let record = &marked.record;
@@ -140,11 +140,11 @@ impl Core {
     }
 
     /// Shuts every SVM whose KEKs the keystore keeps, and sees that none of them has keys.
-    fn announce_all(&self, marked: &Present) -> Result<Vec<(Arc<LiveSvm>, Read<KekList>)>, DeleteOnboardError> {
+    fn announce_all(&self, marked: &Present) -> Result<Vec<Announced>, DeleteOnboardError> {
         let mut announced = Vec::new();
         for live in self.live.svms().values() {
             if let Some(list) = self.announce(live, marked)? {
-                announced.push((live.clone(), list));
+                announced.push(Announced { live: live.clone(), list });
             }
         }
         Ok(announced)
@@ -214,6 +214,12 @@ impl Core {
         let batch = without_keks(Batch::new(), live.id, list);
         Ok(self.commit_and_publish(live, batch, || live.keks.store(Arc::new(Keks::None)))?)
     }
+}
+
+/// An SVM that takes no keys any more, and the KEKs that it has.
+struct Announced {
+    live: Arc<LiveSvm>,
+    list: Read<KekList>,
 }
 
 /// Why the onboard keystore was not deleted. Where [`DeleteOnboardError::is_refusal`] says so, nothing has changed; otherwise the deletion has

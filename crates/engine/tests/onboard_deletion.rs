@@ -13,7 +13,7 @@ use claviger::{
     Blame, Cause, DeleteOnboardError, Engine, Fact, FactName, Facts, Fault, JobError, KeyAlgorithm, KeyError,
     KeystoreState, ObjectRef, OnboardMode, Options, Refusal, SvmId, Table,
 };
-use common::stores::{Held, HoldingStore};
+use common::stores::{Held, HoldingStore, Write};
 use common::vault::{create_enabled, options_with, vault};
 use common::{Bytes, PASSPHRASE, bytes, forge, name, passphrase, records, verify_clean, volume};
 use uuid::Uuid;
@@ -239,12 +239,18 @@ fn a_first_kek_that_is_written_while_it_goes_is_not_used() {
 #[test]
 fn no_key_is_made_once_none_was_found() {
     let stage = Stage::with_kek();
-    // After the announcement, and the look for keys that follows it.
     let (svm, keystore) = (stage.svm, stage.keystore);
+    let announced = stage.hold_keks();
     let held = stage.store.hold_before(move |write| write.deletes(Table::Keks, svm.as_bytes()));
     let record = stage.store.hold_before(move |write| write.deletes(Table::Keystores, keystore.as_bytes()));
     thread::scope(|scope| {
         let deleted = scope.spawn(|| stage.engine.delete_onboard());
+        announced.reached();
+        let looked = stage.store.hold_after(|write| matches!(write, Write::Scan { table: Table::Keys }));
+        announced.release();
+        looked.reached();
+        assert!(matches!(stage.create(1), Err(KeyError::KeystoreBeingDeleted)));
+        looked.release();
         held.reached();
         assert_eq!(stage.engine.keystore_status(keystore).unwrap().state, Some(KeystoreState::Disabling));
         let busy = stage.engine.delete_svm(svm).unwrap_err();

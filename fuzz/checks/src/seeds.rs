@@ -214,6 +214,8 @@ fn of_records(add: Add<'_>) {
         &format!(r#","attempts":{{"failed":2,"last":"{TIME}"}}"#),
     );
     add("record_keystores", "common-criteria", &keyed(&keystore_key, common_criteria.as_bytes()));
+    let deleting = keystore().replace(r#""onboard""#, r#""deleting":true,"onboard""#);
+    add("record_keystores", "being-deleted", &keyed(&keystore_key, deleting.as_bytes()));
     let few = keystore().replace("600000", "599999");
     add("record_keystores", "too-few-iterations", &keyed(&keystore_key, few.as_bytes()));
     let upper = keystore().replace("1d1d", "1D1D");
@@ -228,6 +230,8 @@ fn of_records(add: Add<'_>) {
     let rekey = format!(r#"{{"rekey":{{"job":"{OTHER}"}}}}"#);
     add("record_keks", "one", &keyed(&keks_key, keks("null", "null").as_bytes()));
     add("record_keks", "one-retiring", &keyed(&keks_key, keks(&kek(2), &rekey).as_bytes()));
+    let with_keystore = keks("null", r#""delete_keystore""#);
+    add("record_keks", "keystore-being-deleted", &keyed(&keks_key, with_keystore.as_bytes()));
     add("record_keks", "being-deleted", &keyed(&keks_key, keks("null", r#""delete""#).as_bytes()));
     let zero = keks("null", "null").replace("version\":3", "version\":0");
     add("record_keks", "version-0", &keyed(&keks_key, zero.as_bytes()));

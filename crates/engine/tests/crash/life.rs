@@ -326,7 +326,7 @@ fn goes_on(node: &Node, known: &View) {
         engine.delete_key(*svm, volume(u128::MAX)).unwrap();
     }
     let mut now = View::of(&engine, &copy).unwrap();
-    now.keystore = known.keystore;
+    (now.keystore, now.mode) = (known.keystore, known.mode);
     for (svm, seen) in &mut now.svms {
         (seen.kek, seen.kept) = (known.svms[svm].kek, known.svms[svm].kept.clone());
     }

@@ -38,6 +38,9 @@ scenarios! {
     change_passphrase: keystore, 3 Single, [ChangePassphrase(PASSPHRASE, OTHER_PASSPHRASE)];
     change_passphrase_of_common_criteria: common_criteria, 8 Crashes, [ChangePassphrase(LONG_PASSPHRASE, OTHER_PASSPHRASE)];
 
+    into_common_criteria_mode: long_passphrase, 4 Crashes, [SetMode(OnboardMode::CommonCriteria, LONG_PASSPHRASE)];
+    out_of_common_criteria_mode: common_criteria, 6 Crashes, [SetMode(OnboardMode::Unattended, LONG_PASSPHRASE)];
+
     delete_onboard: nothing_under_the_clusters, 19 All, [DeleteOnboard];
     delete_onboard_and_make_another: deleted_keys, 12 Single, [DeleteOnboard, CreateKeystore(OnboardMode::Unattended, PASSPHRASE), CreateKey("a", 1)];
 

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use claviger::store::MemoryStore;
-use claviger::{Engine, Fetching, Options};
+use claviger::{Engine, Fetching, OnboardMode, Options};
 
 use uuid::Uuid;
 
-use crate::common::{self, PASSPHRASE, vault};
+use crate::common::{self, LONG_PASSPHRASE, PASSPHRASE, vault};
 use crate::keystores::Change::*;
 use crate::keystores::To;
 use crate::node::{Failed, Node};
@@ -59,6 +59,13 @@ pub(crate) fn hierarchy() -> Setup {
 /// A hierarchy with a keystore that opens unattended.
 pub(crate) fn keystore() -> Setup {
     anchored(common::unattended(), &[])
+}
+
+/// One that opens unattended, with keys, whose passphrase is long enough for Common Criteria mode.
+pub(crate) fn long_passphrase() -> Setup {
+    let created = CreateKeystore(OnboardMode::Unattended, LONG_PASSPHRASE);
+    let steps = [CreateHierarchy, created, CreateSvm("a"), CreateKeys("a", 0, 3)];
+    after(Node::new(Arc::default(), Arc::default(), None), &steps)
 }
 
 /// One in Common Criteria mode, with keys.

@@ -19,6 +19,8 @@ pub(crate) enum Step {
     CreateKeystore(OnboardMode, &'static [u8]),
     /// From this passphrase to that.
     ChangePassphrase(&'static [u8], &'static [u8]),
+    /// Into this mode, with the passphrase.
+    SetMode(OnboardMode, &'static [u8]),
     CreateSvm(&'static str),
     RenameSvm(&'static str, &'static str),
     DeleteSvm(&'static str),
@@ -83,6 +85,10 @@ impl Step {
             Self::ChangePassphrase(old, new) => {
                 patiently(|| node.engine().change_passphrase(&passphrase(old), &passphrase(new)))?;
                 node.passphrase = new;
+            }
+            Self::SetMode(mode, secret) => {
+                let is_locking = mode == OnboardMode::CommonCriteria;
+                patiently(|| node.engine().set_common_criteria(&passphrase(secret), is_locking))?;
             }
             Self::CreateSvm(svm) => {
                 node.engine().create_svm(&name(svm))?;
@@ -161,15 +167,16 @@ impl Step {
                 let is_new = *admin == Svm { name: "cluster1".to_owned(), is_admin: true, ..Svm::default() };
                 (*before == View::default() && now.keystore.is_none() && is_new).then_some(Stand::Done)
             }
-            Self::CreateKeystore(_, secret) => {
+            Self::CreateKeystore(mode, secret) => {
                 let (_, now_under) = now.keystore?;
                 (before.keystore.is_none() && now_under == secret).then_some(())?;
-                is(View { keystore: now.keystore, ..before.clone() })
+                is(View { keystore: now.keystore, mode: Some(mode), ..before.clone() })
             }
             Self::ChangePassphrase(_, new) => {
                 let (keystore, _) = before.keystore?;
                 is(View { keystore: Some((keystore, new)), ..before.clone() })
             }
+            Self::SetMode(mode, _) => is(View { mode: Some(mode), ..before.clone() }),
             Self::CreateSvm(svm) => {
                 let (_, made) = now.svm(svm)?;
                 let is_new = *made == Svm { name: svm.to_owned(), ..Svm::default() };
@@ -253,7 +260,7 @@ fn onboard_deleted(before: &View, now: &View) -> Option<Stand> {
             (svm.kek, svm.kept) = (None, std::collections::BTreeMap::new());
         }
     }
-    expected.keystore = now.keystore;
+    (expected.keystore, expected.mode) = (now.keystore, now.keystore.and(before.mode));
     let is_left = expected.svms.values().any(is_kept_there);
     match (expected == *now, now.keystore) {
         (true, None) if !is_left => Some(Stand::Done),

@@ -16,6 +16,8 @@ use crate::common::{self, Bytes, LONG_PASSPHRASE, OTHER_PASSPHRASE, PASSPHRASE, 
 pub(crate) struct View {
     pub(crate) hierarchy: Option<Uuid>,
     pub(crate) keystore: Option<(Uuid, &'static [u8])>,
+    /// How it opens.
+    pub(crate) mode: Option<OnboardMode>,
     pub(crate) svms: BTreeMap<SvmId, Svm>,
 }
 
@@ -99,7 +101,8 @@ impl View {
             Ok((info.id(), svm))
         });
         let hierarchy = Some(engine.identity().unwrap().0);
-        Ok(Self { hierarchy, keystore: keystore.transpose()?, svms: svms.collect::<Result<_, _>>()? })
+        let mode = engine.keystore().map(|keystore| keystore.mode);
+        Ok(Self { hierarchy, keystore: keystore.transpose()?, mode, svms: svms.collect::<Result<_, _>>()? })
     }
 
     pub(crate) fn svm(&self, name: &str) -> Option<(SvmId, &Svm)> {
@@ -140,7 +143,7 @@ fn passphrase_of(engine: &Engine, disk: &MemoryStore) -> &'static [u8] {
     })
 }
 
-/// The first that unlocks of the two that scenarios in this mode use: what they change from comes before what they change
+/// The first that unlocks of those that scenarios in this mode use: what they change from comes before what they change
 /// to. Tried on copies, as in Common Criteria mode a wrong one costs a wait.
 fn the_one_that_unlocks(mode: OnboardMode, disk: &MemoryStore) -> &'static [u8] {
     let unlocks = |candidate: &&'static [u8]| {
@@ -158,11 +161,11 @@ fn the_one_that_unlocks(mode: OnboardMode, disk: &MemoryStore) -> &'static [u8] 
             Err(error) => panic!("{error:?}"),
         }
     };
-    let first = match mode {
-        OnboardMode::Unattended => PASSPHRASE,
-        OnboardMode::CommonCriteria => LONG_PASSPHRASE,
+    let candidates: &[&'static [u8]] = match mode {
+        OnboardMode::Unattended => &[PASSPHRASE, OTHER_PASSPHRASE, LONG_PASSPHRASE],
+        OnboardMode::CommonCriteria => &[LONG_PASSPHRASE, OTHER_PASSPHRASE],
     };
-    [first, OTHER_PASSPHRASE].into_iter().find(unlocks).expect("a passphrase of the scenarios")
+    candidates.iter().copied().find(unlocks).expect("a passphrase of the scenarios")
 }
 
 /// Waits as long as Common Criteria mode asks after a crash that came between the count of an attempt and its success.

@@ -239,6 +239,7 @@ impl Run {
         heard.error(&engine.delete_svm(svm).unwrap_err());
         heard.error(&engine.svm(nobody).unwrap_err());
         heard.error(&engine.job(uuid::Uuid::nil()).unwrap_err());
+        heard.error(&engine.delete_onboard().unwrap_err());
         heard.error(&engine.unlock(&passphrase(&self.wrong)).unwrap_err());
         heard.error(&engine.passphrase(b"\xff").unwrap_err());
         heard.error(&"9".parse::<SvmName>().unwrap_err());
