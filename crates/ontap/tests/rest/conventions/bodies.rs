@@ -14,7 +14,22 @@ fn stage() -> Stage {
 fn what_is_no_json_object_is_refused() {
     let stage = stage();
     let long = format!("{{\"name\":\"{}", "x".repeat(5_000));
-    for body in ["{", "}", "nonsense", "{\"name\":}", "{\"name\":\"x\",}", "{'name':'x'}", "{}{}", "[]", "[{}]", "1", "null", "\"x\"", "true", &long] {
+    for body in [
+        "{",
+        "}",
+        "nonsense",
+        "{\"name\":}",
+        "{\"name\":\"x\",}",
+        "{'name':'x'}",
+        "{}{}",
+        "[]",
+        "[{}]",
+        "1",
+        "null",
+        "\"x\"",
+        "true",
+        &long,
+    ] {
         let reply = stage.api.ask("POST", "/svm/svms").bytes(body.to_owned()).send();
         assert_eq!(reply.refused(400, 2, "body"), None, "{body}");
     }
@@ -50,7 +65,15 @@ fn each_field_has_its_type() {
     let body = barbican_body("vs0", "A");
     let (text, number, flag) = (json!("x"), json!(5), json!(true));
     let (list, object, fraction) = (json!(["x"]), json!({ "x": 1 }), json!(1.5));
-    for field in ["key_id", "keystone_url", "application_cred_id", "application_cred_secret", "proxy_host", "proxy_username", "proxy_password"] {
+    for field in [
+        "key_id",
+        "keystone_url",
+        "application_cred_id",
+        "application_cred_secret",
+        "proxy_host",
+        "proxy_username",
+        "proxy_password",
+    ] {
         for wrong in [&number, &flag, &list, &object] {
             let reply = stage.api.post("/security/barbican-kms", &changed(&body, field, Some(wrong.clone())));
             reply.invalid(field);
@@ -71,7 +94,10 @@ fn each_field_has_its_type() {
     }
     for wrong in [text, number, flag, list] {
         stage.api.post("/security/barbican-kms", &changed(&body, "svm", Some(wrong.clone()))).invalid("svm");
-        stage.api.post("/security/barbican-kms", &changed(&body, "configuration", Some(wrong))).invalid("configuration");
+        stage
+            .api
+            .post("/security/barbican-kms", &changed(&body, "configuration", Some(wrong)))
+            .invalid("configuration");
     }
     assert_eq!(stage.api.get("/security/barbican-kms").ok()["num_records"], 0);
 }
@@ -80,7 +106,12 @@ fn each_field_has_its_type() {
 fn unknown_fields_are_refused_by_name() {
     let stage = stage();
     let body = barbican_body("vs0", "A");
-    for (path, target) in [("colour", "colour"), ("svm.colour", "svm.colour"), ("configuration.colour", "configuration.colour"), ("Name", "Name")] {
+    for (path, target) in [
+        ("colour", "colour"),
+        ("svm.colour", "svm.colour"),
+        ("configuration.colour", "configuration.colour"),
+        ("Name", "Name"),
+    ] {
         stage.api.post("/security/barbican-kms", &changed(&body, path, Some(json!(null)))).invalid(target);
         stage.api.post("/security/barbican-kms", &changed(&body, path, Some(json!({ "x": 1 })))).invalid(target);
     }
@@ -123,7 +154,12 @@ fn fields_that_are_only_read_are_refused_by_name() {
         assert!(target == field || target.starts_with(&format!("{field}.")), "{target}");
     }
     let onboard = stage.onboard();
-    for (field, value) in [("status", json!({ "code": 1 })), ("uuid", json!("x")), ("volume_encryption", json!({ "code": 0 })), ("svm", json!({ "uuid": "x" }))] {
+    for (field, value) in [
+        ("status", json!({ "code": 1 })),
+        ("uuid", json!("x")),
+        ("volume_encryption", json!({ "code": 0 })),
+        ("svm", json!({ "uuid": "x" })),
+    ] {
         let reply = stage.api.patch(&format!("/security/key-managers/{onboard}"), &json!({ field: value }));
         let target = reply.refused(400, 2, "").unwrap();
         assert!(target == field || target.starts_with(&format!("{field}.")), "{target}");
@@ -138,13 +174,27 @@ fn fields_that_are_only_read_are_refused_by_name() {
 fn null_clears_or_is_as_good_as_absent() {
     let stage = stage();
     let mut body = barbican_body("vs0", "A");
-    for field in ["proxy_type", "proxy_host", "proxy_port", "proxy_username", "proxy_password", "verify", "verify_host", "timeout"] {
+    for field in [
+        "proxy_type",
+        "proxy_host",
+        "proxy_port",
+        "proxy_username",
+        "proxy_password",
+        "verify",
+        "verify_host",
+        "timeout",
+    ] {
         body[field] = Value::Null;
     }
     let made = stage.api.post("/security/barbican-kms?return_timeout=9&return_records=true", &body).is(201);
     let made = &made["records"][0];
     assert_eq!((&made["timeout"], &made["verify"], &made["proxy_host"]), (&json!(10), &json!(true), &json!("")));
-    for (field, code) in [("key_id", 65_539_810), ("keystone_url", 65_539_811), ("application_cred_id", 65_539_835), ("application_cred_secret", 65_539_805)] {
+    for (field, code) in [
+        ("key_id", 65_539_810),
+        ("keystone_url", 65_539_811),
+        ("application_cred_id", 65_539_835),
+        ("application_cred_secret", 65_539_805),
+    ] {
         stage.api.post("/security/barbican-kms", &changed(&body, field, Some(Value::Null))).refused(400, code, "");
     }
     // PATCH with null takes a proxy away.
@@ -154,7 +204,10 @@ fn null_clears_or_is_as_good_as_absent() {
     assert_eq!(stage.api.get(&path).ok()["proxy_host"], "proxy.example");
     stage.api.patch(&format!("{path}?return_timeout=60"), &json!({ "proxy_host": null })).ok();
     let shown = stage.api.get(&path).ok();
-    assert_eq!((&shown["proxy_host"], &shown["proxy_port"], &shown["proxy_type"]), (&json!(""), &json!(0), &json!("https")));
+    assert_eq!(
+        (&shown["proxy_host"], &shown["proxy_port"], &shown["proxy_type"]),
+        (&json!(""), &json!(0), &json!("https"))
+    );
 }
 
 #[test]
@@ -167,7 +220,8 @@ fn members_that_are_given_twice_are_no_json_that_two_readers_read_alike() {
 #[test]
 fn a_patch_changes_only_what_it_names() {
     let stage = stage();
-    let path = stage.api.post("/security/barbican-kms", &barbican_body("vs0", "A")).header("location").unwrap().to_owned();
+    let path =
+        stage.api.post("/security/barbican-kms", &barbican_body("vs0", "A")).header("location").unwrap().to_owned();
     let mut expected = stage.api.get(&path).ok();
     let wait = format!("{path}?return_timeout=60");
     stage.api.patch(&wait, &json!({ "timeout": 77 })).ok();

@@ -43,7 +43,8 @@ fn a_change_of_several() {
         assert_eq!(job["_links"]["self"]["href"], format!("/api/cluster/jobs/{uuid}"));
         assert_eq!(stage.until_ended(uuid)["state"], "success");
     }
-    let changed = stage.api.column("/security/barbican-kms?timeout=33&order_by=configuration.name", "/configuration/name");
+    let changed =
+        stage.api.column("/security/barbican-kms?timeout=33&order_by=configuration.name", "/configuration/name");
     assert_eq!(changed, ["A", "B"]);
 }
 

@@ -93,7 +93,9 @@ fn an_empty_one_is_none() {
 
 #[test]
 fn named_fields_come_beside_the_keys() {
-    for query in ["fields=timeout,verify", "fields=timeout%2Cverify", "fields=timeout,%20verify", "fields=timeout,+verify"] {
+    for query in
+        ["fields=timeout,verify", "fields=timeout%2Cverify", "fields=timeout,%20verify", "fields=timeout,+verify"]
+    {
         let expected = with(&KEYS, &["timeout", "verify"]);
         assert_eq!(barbican(query), [expected.clone(), expected], "{query}");
     }
@@ -139,7 +141,8 @@ fn an_unknown_field_is_refused() {
     let stage = Stage::new();
     let (svm, keystore) = stage.own("vs0");
     let instances = [format!("/security/barbican-kms/{keystore}"), format!("/svm/svms/{svm}")];
-    let collections = ["/security/barbican-kms", "/svm/svms", "/cluster/jobs", "/cluster/nodes", "/security/key-stores"];
+    let collections =
+        ["/security/barbican-kms", "/svm/svms", "/cluster/jobs", "/cluster/nodes", "/security/key-stores"];
     for path in collections.into_iter().map(str::to_owned).chain(instances) {
         for name in ["colour", "uuid.x", "***", "uuid,colour", "Uuid", "sv", "svm."] {
             stage.api.get(&format!("{path}?fields={name}")).invalid("fields");

@@ -68,7 +68,9 @@ fn texts() {
 
 /// As the official client sends it: all that is not a letter or a digit is encoded.
 fn encoded(text: &str) -> String {
-    text.bytes().map(|byte| if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+    text.bytes()
+        .map(|byte| if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
 }
 
 #[test]
@@ -130,7 +132,9 @@ fn times() {
     let stage = Stage::new();
     let (_, keystore) = stage.own("vs0");
     stage.api.patch(&format!("/security/key-stores/{keystore}?return_timeout=60"), &json!({ "enabled": true })).ok();
-    let count = |query: &str| stage.api.get(&format!("/cluster/jobs?start_time={}", encoded(query))).ok()["num_records"].clone();
+    let count = |query: &str| {
+        stage.api.get(&format!("/cluster/jobs?start_time={}", encoded(query))).ok()["num_records"].clone()
+    };
     let all = count("!null");
     assert_ne!(all, 0);
     assert_eq!(count(">2020-01-01T00:00:00+00:00"), all);
@@ -149,7 +153,9 @@ fn times() {
 fn enumerations() {
     let stage = stage();
     let kinds = |query: &str| {
-        let found = stage.api.column(&format!("/security/key-stores?fields=type&type={}&order_by=type", encoded(query)), "/type");
+        let found = stage
+            .api
+            .column(&format!("/security/key-stores?fields=type&type={}&order_by=type", encoded(query)), "/type");
         found.join(" ")
     };
     assert_eq!(kinds("okm"), "okm");
@@ -162,7 +168,15 @@ fn enumerations() {
 #[test]
 fn unset_fields_match_only_null() {
     let stage = stage();
-    let stores = |query: &str| stage.api.column(&format!("/security/key-stores?fields=type&{query}&order_by=configuration.name"), "/configuration/name").join(" ");
+    let stores = |query: &str| {
+        stage
+            .api
+            .column(
+                &format!("/security/key-stores?fields=type&{query}&order_by=configuration.name"),
+                "/configuration/name",
+            )
+            .join(" ")
+    };
     assert_eq!(stores("svm.name=null"), "default");
     assert_eq!(stores("svm.name=%21null"), "A Ab cab d");
     // Neither equal nor unequal.
@@ -227,7 +241,8 @@ fn a_parameter_that_is_no_field_is_refused() {
 #[test]
 fn bytes_that_are_no_text_match_nothing() {
     let stage = stage();
-    for query in ["configuration.name=%FF", "configuration.name=%00", "configuration.name=%", "configuration.name=%zz"] {
+    for query in ["configuration.name=%FF", "configuration.name=%00", "configuration.name=%", "configuration.name=%zz"]
+    {
         assert_eq!(matching(&stage, query), "", "{query}");
     }
 }

@@ -123,8 +123,14 @@ fn what_clients_ask_of_a_job() {
 fn shown_after(seconds: i64) -> u16 {
     let stage = Stage::new();
     let (_, keystore) = stage.own("vs0");
-    let job: Uuid = stage.api.post(&format!("/security/barbican-kms/{keystore}/rekey-internal?return_timeout=60"), &json!({})).is(201)
-        ["job"]["uuid"].as_str().unwrap().parse().unwrap();
+    let job: Uuid = stage
+        .api
+        .post(&format!("/security/barbican-kms/{keystore}/rekey-internal?return_timeout=60"), &json!({}))
+        .is(201)["job"]["uuid"]
+        .as_str()
+        .unwrap()
+        .parse()
+        .unwrap();
     stage.api.get(&format!("/cluster/jobs/{job}")).ok();
     forge::change(&stage.store.inner, Table::Jobs, job.as_bytes(), |record| age(record, seconds));
     let status = stage.restarted().api.get(&format!("/cluster/jobs/{job}")).status;

@@ -55,7 +55,9 @@ fn only_who_asks_for_plain_json_gets_no_links() {
 #[test]
 fn the_next_page_is_linked_in_every_case() {
     let stage = Stage::new();
-    (0..3).for_each(|number| drop(stage.svm(&format!("vs{number}"))));
+    for number in 0..3 {
+        stage.svm(&format!("vs{number}"));
+    }
     let page = stage.api.ask("GET", "/svm/svms?max_records=2").accept(JSON).send().ok();
     let links = page["_links"].as_object().unwrap();
     assert_eq!(links.keys().collect::<Vec<_>>(), ["next"]);
@@ -66,7 +68,9 @@ fn the_next_page_is_linked_in_every_case() {
 #[test]
 fn self_repeats_the_query_as_it_came() {
     let stage = Stage::new();
-    for path in ["/api/svm/svms?fields=*&name=%21x", "/api/svm/svms/?order_by=name+desc", "/api/svm/svms?", "/api/svm/svms"] {
+    for path in
+        ["/api/svm/svms?fields=*&name=%21x", "/api/svm/svms/?order_by=name+desc", "/api/svm/svms?", "/api/svm/svms"]
+    {
         assert_eq!(stage.api.get(path).ok()["_links"]["self"]["href"], path);
     }
 }
@@ -78,10 +82,12 @@ fn every_link_leads_somewhere() {
     stage.api.post(&format!("/security/barbican-kms/{keystore}/rekey-internal?return_timeout=60"), &json!({})).is(201);
     fn hrefs(value: &serde_json::Value, found: &mut Vec<String>) {
         match value {
-            serde_json::Value::Object(members) => members.iter().for_each(|(name, value)| match (name.as_str(), value) {
-                ("href", serde_json::Value::String(href)) => found.push(href.clone()),
-                (_, value) => hrefs(value, found),
-            }),
+            serde_json::Value::Object(members) => {
+                members.iter().for_each(|(name, value)| match (name.as_str(), value) {
+                    ("href", serde_json::Value::String(href)) => found.push(href.clone()),
+                    (_, value) => hrefs(value, found),
+                })
+            }
             serde_json::Value::Array(items) => items.iter().for_each(|item| hrefs(item, found)),
             _ => {}
         }

@@ -9,7 +9,12 @@ use crate::support::{Stage, barbican_body};
 fn head_is_get_without_its_body() {
     let stage = Stage::new();
     let svm = stage.svm("vs0");
-    for path in ["/cluster".to_owned(), "/svm/svms".to_owned(), format!("/svm/svms/{svm}"), "/security/key-managers?fields=*".to_owned()] {
+    for path in [
+        "/cluster".to_owned(),
+        "/svm/svms".to_owned(),
+        format!("/svm/svms/{svm}"),
+        "/security/key-managers?fields=*".to_owned(),
+    ] {
         let get = stage.api.get(&path);
         let head = stage.api.ask("HEAD", &path).send();
         assert_eq!((head.status, head.text.as_str()), (get.status, ""));
@@ -71,7 +76,8 @@ fn a_slash_at_the_end_changes_nothing() {
     stage.api.get("/cluster/?fields=name").ok();
     stage.api.get(&format!("/security/barbican-kms/{keystore}/")).ok();
     stage.api.patch(&format!("/security/barbican-kms/{keystore}/?return_timeout=60"), &json!({ "timeout": 12 })).ok();
-    let action = stage.api.post(&format!("/security/barbican-kms/{keystore}/rekey-internal/?return_timeout=60"), &json!({}));
+    let action =
+        stage.api.post(&format!("/security/barbican-kms/{keystore}/rekey-internal/?return_timeout=60"), &json!({}));
     let job = action.is(201)["job"]["uuid"].as_str().unwrap().to_owned();
     let described = stage.api.get(&format!("/cluster/jobs/{job}/")).ok()["description"].clone();
     assert_eq!(described, format!("POST /api/security/barbican-kms/{keystore}/rekey-internal"));
@@ -83,7 +89,16 @@ fn a_slash_at_the_end_changes_nothing() {
 #[test]
 fn a_path_that_is_none_is_404() {
     let stage = Stage::new();
-    for path in ["/", "/x", "/svm", "/svm/svms/x/y", "/security", "/security/barbican", "/security/barbican-kms/x/y", "/security//barbican-kms"] {
+    for path in [
+        "/",
+        "/x",
+        "/svm",
+        "/svm/svms/x/y",
+        "/security",
+        "/security/barbican",
+        "/security/barbican-kms/x/y",
+        "/security//barbican-kms",
+    ] {
         for method in ["GET", "POST", "PATCH", "DELETE"] {
             stage.api.ask(method, path).json(&json!({})).send().refused(404, 4, "");
         }
@@ -95,10 +110,31 @@ fn what_a_path_names_must_be_there() {
     let stage = Stage::new();
     let (svm, _) = stage.own("vs0");
     let uuid = svm.to_string();
-    let unlike = [Uuid::new_v4().to_string(), "x".to_owned(), uuid.replace('-', ""), format!("{{{uuid}}}"), format!("urn:uuid:{uuid}"), format!("{uuid}0"), "%20".to_owned(), "%00".to_owned(), "%2F".to_owned()];
-    for collection in ["/svm/svms", "/security/barbican-kms", "/security/key-stores", "/security/key-managers", "/cluster/jobs", "/cluster/nodes"] {
+    let unlike = [
+        Uuid::new_v4().to_string(),
+        "x".to_owned(),
+        uuid.replace('-', ""),
+        format!("{{{uuid}}}"),
+        format!("urn:uuid:{uuid}"),
+        format!("{uuid}0"),
+        "%20".to_owned(),
+        "%00".to_owned(),
+        "%2F".to_owned(),
+    ];
+    for collection in [
+        "/svm/svms",
+        "/security/barbican-kms",
+        "/security/key-stores",
+        "/security/key-managers",
+        "/cluster/jobs",
+        "/cluster/nodes",
+    ] {
         for uuid in &unlike {
-            stage.api.get(&format!("{collection}/{}", uuid.replace('{', "%7B").replace('}', "%7D"))).refused(404, 4, "entry doesn't exist");
+            stage.api.get(&format!("{collection}/{}", uuid.replace('{', "%7B").replace('}', "%7D"))).refused(
+                404,
+                4,
+                "entry doesn't exist",
+            );
         }
         let reply = stage.api.get(&format!("{collection}/%FF"));
         reply.refused(404, 4, "entry doesn't exist");

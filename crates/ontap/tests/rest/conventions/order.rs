@@ -43,7 +43,8 @@ fn numbers_and_flags_are_not_ordered_as_texts() {
         let path = format!("/security/barbican-kms/{keystore}?return_timeout=60");
         stage.api.patch(&path, &serde_json::json!({ "timeout": seconds })).ok();
     }
-    let ordered = |order: &str| stage.api.column(&format!("/security/barbican-kms?order_by={order}"), "/configuration/name");
+    let ordered =
+        |order: &str| stage.api.column(&format!("/security/barbican-kms?order_by={order}"), "/configuration/name");
     assert_eq!(ordered("timeout"), ["a", "c", "b"]);
     assert_eq!(ordered("timeout%20desc"), ["b", "c", "a"]);
     // An expensive one is computed for it.
@@ -55,7 +56,8 @@ fn what_is_not_set_comes_first() {
     let stage = Stage::new();
     let svm = stage.svm("vs0");
     stage.barbican(svm, "A", 1);
-    let owners = |order: &str| stage.api.column(&format!("/security/key-stores?fields=svm&order_by={order}"), "/svm/name");
+    let owners =
+        |order: &str| stage.api.column(&format!("/security/key-stores?fields=svm&order_by={order}"), "/svm/name");
     assert_eq!(owners("svm.name"), ["-", "vs0"]);
     assert_eq!(owners("svm.name%20desc"), ["vs0", "-"]);
 }

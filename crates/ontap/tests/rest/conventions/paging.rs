@@ -9,7 +9,9 @@ use crate::support::Stage;
 /// A cluster with so many data SVMs.
 fn svms(count: usize) -> Stage {
     let stage = Stage::new();
-    (0..count).for_each(|number| drop(stage.svm(&format!("vs{number:02}"))));
+    for number in 0..count {
+        stage.svm(&format!("vs{number:02}"));
+    }
     stage
 }
 
@@ -56,7 +58,8 @@ fn next_repeats_what_was_asked_for() {
 #[test]
 fn filters_and_orders_page_alike() {
     let stage = svms(12);
-    for query in ["name=vs0*", "name=vs0*&order_by=name", "name=vs0*&order_by=state", "name=vs0*&order_by=uuid%20desc"] {
+    for query in ["name=vs0*", "name=vs0*&order_by=name", "name=vs0*&order_by=state", "name=vs0*&order_by=uuid%20desc"]
+    {
         let all = names(&stage.api.pages(&format!("/svm/svms?{query}")));
         assert_eq!(all.len(), 10);
         for size in 1..=11 {

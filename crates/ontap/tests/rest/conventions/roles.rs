@@ -22,7 +22,8 @@ fn who_may_only_read_changes_nothing_anywhere() {
     let endpoints = endpoints();
     assert!(endpoints.len() > 40);
     for (method, path) in endpoints {
-        let reply = stage.api.ask(&method, &path.replace(['{', '}'], "")).role(Some(Role::ReadOnly)).json(&json!({})).send();
+        let reply =
+            stage.api.ask(&method, &path.replace(['{', '}'], "")).role(Some(Role::ReadOnly)).json(&json!({})).send();
         match method.as_str() {
             "GET" => assert_ne!(reply.status.as_u16(), 403, "{path}"),
             _ => drop(reply.refused(403, 6, "")),

@@ -25,7 +25,10 @@ fn without_a_wait_a_job_is_answered() {
         let job = reply.job();
         // A record cannot be in this answer.
         let shown = stage.api.get(&format!("/cluster/jobs/{job}")).ok();
-        assert_eq!((&shown["state"], &shown["description"]), (&json!("success"), &json!("POST /api/security/barbican-kms")));
+        assert_eq!(
+            (&shown["state"], &shown["description"]),
+            (&json!("success"), &json!("POST /api/security/barbican-kms"))
+        );
     }
 }
 
@@ -43,7 +46,8 @@ fn a_creation_that_is_waited_for_says_so_and_where_it_is() {
     let job = body["job"]["_links"]["self"]["href"].as_str().unwrap();
     assert_eq!(stage.api.get(job).ok()["state"], "success");
 
-    let reply = stage.api.post("/security/barbican-kms?return_timeout=15&return_records=True", &barbican_body("vs0", "B"));
+    let reply =
+        stage.api.post("/security/barbican-kms?return_timeout=15&return_records=True", &barbican_body("vs0", "B"));
     let location = reply.header("location").unwrap().to_owned();
     let body = reply.is(201);
     assert_eq!((body["num_records"].as_u64(), body["records"].as_array().unwrap().len()), (Some(1), 1));
@@ -188,7 +192,8 @@ fn what_is_synchronous_is_done_when_it_is_answered() {
     let keystore = stage.barbican(svm, "A", 1);
     let deleted = stage.api.delete(&format!("/security/key-stores/{keystore}")).is(200);
     assert_eq!(deleted, json!({}));
-    let changed = stage.api.patch(&format!("/security/key-managers/{}", stage.onboard()), &json!({ "scope": "cluster" }));
+    let changed =
+        stage.api.patch(&format!("/security/key-managers/{}", stage.onboard()), &json!({ "scope": "cluster" }));
     assert_eq!(changed.is(200), json!({}));
 }
 

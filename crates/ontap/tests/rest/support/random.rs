@@ -10,7 +10,7 @@ use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
 /// The error is one on which the standard library reads a device instead, so that hash maps go on; the engine does not.
 pub(crate) fn without_random<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     // Whether the call is there is found out once for the process, and from then on taken for granted.
-    drop(claviger_wrap::random_uuid(&mut claviger_wrap::SystemRandom).unwrap());
+    claviger_wrap::random_uuid(&mut claviger_wrap::SystemRandom).unwrap();
     let confined = || {
         let rules = BTreeMap::from([(libc::SYS_getrandom, Vec::new())]);
         let refuse = SeccompAction::Errno(libc::EPERM.unsigned_abs());
