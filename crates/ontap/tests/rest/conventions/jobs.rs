@@ -73,7 +73,6 @@ fn jobs_are_described_by_the_request_that_began_them() {
         ("POST", format!("/security/key-managers/{cluster}/migrate"), json!({ "uuid": keystore })),
         ("POST", format!("/security/barbican-kms/{keystore}/rekey-internal"), json!({})),
         ("POST", format!("/security/barbican-kms/{keystore}/restore"), json!({})),
-        ("POST", format!("/security/key-managers/{keystore}/restore"), json!({})),
         ("PATCH", format!("/security/barbican-kms/{keystore}"), json!({ "timeout": 20 })),
         ("PATCH", format!("/security/key-stores/{other}"), json!({ "enabled": true })),
         ("POST", format!("/security/key-managers/{other}/migrate"), json!({ "uuid": cluster })),
