@@ -16,12 +16,13 @@ use crate::caller::Caller;
 use crate::codes;
 use crate::conventions::accept::Accept;
 use crate::conventions::answer::{Answer, naming};
-use crate::conventions::body::Body;
+use crate::conventions::body::{Body, Verb};
 use crate::conventions::collection::{self, Selection};
 use crate::conventions::fields::Wanted;
 use crate::conventions::links;
 use crate::conventions::query::Query;
 use crate::endpoint::{Change, Does, Endpoint};
+use crate::jobs::Begun;
 use crate::problem::Problem;
 use crate::resource::Resource;
 use crate::service::Service;
@@ -165,8 +166,16 @@ fn changed(
     let mut own = query.split_off(change.parameters.iter().map(|parameter| parameter.name));
     query.end()?;
     let body = read_body(change, bytes, audited)?;
-    let answer = (change.run)(call, &mut own, &body)?;
+    let answer = run_change(call, change, &mut own, &body)?;
     finish(call, change, answer, wait, return_records)
+}
+
+/// A change of nothing is done, and nobody is asked (decision 10).
+fn run_change(call: &Call<'_>, change: &Change, own: &mut Query, body: &Body) -> Result<Answer, Problem> {
+    match change.body {
+        Some((_, Verb::Patch)) if body.is_empty() => Ok(Answer::changed()),
+        _ => (change.run)(call, own, body),
+    }
 }
 
 fn read_body(change: &Change, bytes: &[u8], audited: &mut Value) -> Result<Body, Problem> {
@@ -233,23 +242,29 @@ fn changed_each(
     }
     let body = read_body(change, bytes, audited)?;
     let mut answer = Map::new();
-    let (mut records, mut jobs) = (Vec::new(), Vec::new());
+    let (mut records, mut jobs) = (Vec::new(), Vec::<Begun>::new());
     for record in collection::all(call, resource, &selection)? {
         let id = record.text(key).unwrap_or_default().to_owned();
         let mut params = call.params.clone();
         params.insert("uuid".to_owned(), id.clone());
         let one = Call { params, uri: format!("{}/{id}", call.path().trim_end_matches('/')), ..*call };
-        let Answer { job, .. } = (change.run)(&one, &mut Query::default(), &body)?;
-        if let Some(mut named) = job.as_ref().map(naming) {
-            jobs.extend(named.remove("job"));
-        }
+        jobs.extend(run_change(&one, change, &mut Query::default(), &body)?.job);
         records.push(shown(&one, resource, record, &selection.wanted)?);
     }
     answer.insert("num_records".to_owned(), json!(records.len()));
     answer.insert("records".to_owned(), records.into());
-    let status = if jobs.is_empty() { StatusCode::OK } else { StatusCode::ACCEPTED };
     if !jobs.is_empty() {
-        answer.insert("jobs".to_owned(), jobs.into());
+        let named = jobs.iter().filter_map(|job| naming(job).remove("job"));
+        answer.insert("jobs".to_owned(), named.collect());
+    }
+    let mut status = StatusCode::OK;
+    for job in &jobs {
+        // As for one: whoever does not wait gets the jobs, be they done or not.
+        let left = selection.time_left();
+        match if left.is_zero() { None } else { call.service.jobs.wait(job, left) } {
+            None => status = StatusCode::ACCEPTED,
+            Some(end) => end?,
+        }
     }
     Ok(Reply { status, location: None, body: answer.into() })
 }

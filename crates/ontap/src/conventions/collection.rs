@@ -57,6 +57,11 @@ impl Selection {
         Ok(Self { wanted, filters, order, from, max_records, return_records, deadline })
     }
 
+    /// How long the answer may still take.
+    pub(crate) fn time_left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
     /// What is read, row by row, until time is up.
     fn reading(&self) -> Reading<'_> {
         Reading {

@@ -1,8 +1,9 @@
 //! `/cluster/jobs`: work that goes on after its request was answered.
 
-use claviger::{JobError, JobInfo, JobOperation, JobStatus, SvmId};
+use claviger::{Engine, JobError, JobInfo, JobOperation, JobStatus, SvmId};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use uuid::Uuid;
 
 use crate::call::Call;
 use crate::codes::{self, public as code};
@@ -68,7 +69,7 @@ fn found(call: &Call<'_>) -> Result<AnyJob, Problem> {
 fn record(call: &Call<'_>, job: &AnyJob) -> Record {
     let (record, svm) = match job {
         AnyJob::Own(job) => (own(job), job.svm),
-        AnyJob::Engine(job) => (engines(job), svm_of(&job.operation)),
+        AnyJob::Engine(job) => (engines(&call.service.engine, job), svm_of(&job.operation)),
     };
     let svm = svm.and_then(|svm| call.service.engine.svm(svm).ok()).filter(|svm| !svm.is_admin());
     record
@@ -87,8 +88,8 @@ fn own(job: &OwnJob) -> Record {
     }
 }
 
-fn engines(job: &JobInfo) -> Record {
-    let record = Record::new().with("description", described(job)).with("start_time", time(job.started));
+fn engines(engine: &Engine, job: &JobInfo) -> Record {
+    let record = Record::new().with("description", described(engine, job)).with("start_time", time(job.started));
     let record = match &job.status {
         JobStatus::Running => going(record, "running", &progress(job)),
         JobStatus::Interrupted => going(
@@ -140,16 +141,28 @@ pub(super) fn time(time: Timestamp) -> String {
 }
 
 /// The request that begins such a job.
-fn described(job: &JobInfo) -> String {
+fn described(engine: &Engine, job: &JobInfo) -> String {
+    let all = engine.keystores();
+    // The SVM's enabled one, or the cluster's.
+    let of =
+        |svm: Option<SvmId>| all.iter().find(|one| one.svm == svm && one.enabled).map_or(Uuid::nil(), |one| one.id);
     match &job.operation {
-        JobOperation::RekeyInternal { .. } => "POST /api/security/barbican-kms/{uuid}/rekey-internal".to_owned(),
+        JobOperation::RekeyInternal { svm } => {
+            format!("POST /api/security/barbican-kms/{}/rekey-internal", of(Some(*svm)))
+        }
         JobOperation::Enable { keystore, .. } | JobOperation::Disable { keystore, .. } => {
             format!("PATCH /api/security/key-stores/{keystore}")
         }
         JobOperation::Switch { to, .. } => format!("PATCH /api/security/key-stores/{to}"),
-        JobOperation::Migrate { .. } => "POST /api/security/key-managers/{source.uuid}/migrate".to_owned(),
+        JobOperation::Migrate { svm, to } => {
+            let from = if *to == of(None) { of(Some(*svm)) } else { of(None) };
+            format!("POST /api/security/key-managers/{from}/migrate")
+        }
         JobOperation::RekeyExternal { keystore, .. } => format!("rekey-external of keystore {keystore}"),
-        JobOperation::Restore { .. } => "POST /api/security/barbican-kms/{uuid}/restore".to_owned(),
+        JobOperation::Restore { svm: Some(svm) } => {
+            format!("POST /api/security/barbican-kms/{}/restore", of(Some(*svm)))
+        }
+        JobOperation::Restore { svm: None } => format!("POST /api/security/key-managers/{}/restore", of(None)),
         _ => "unknown".to_owned(),
     }
 }

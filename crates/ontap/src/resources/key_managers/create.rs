@@ -1,6 +1,6 @@
 //! POST: the onboard key manager.
 
-use claviger::{Fact, KeystoreError, OnboardMode, PartnerKeyManager};
+use claviger::{Fact, KeystoreError, OnboardMode, PartnerKeyManager, PassphraseRules};
 
 use super::COLLECTION;
 use crate::call::{Call, instance};
@@ -47,6 +47,7 @@ pub(super) fn run(call: &Call<'_>, query: &mut Query, body: &Body) -> Result<Ans
         Some(Fact::Known(true) | Fact::Unknown) => OnboardMode::CommonCriteria,
         Some(Fact::Known(false)) | None => OnboardMode::Unattended,
     };
+    passphrase.check(rules(mode)).map_err(|_| wrong_length())?;
     let made = match synchronize {
         true => engine.synchronize_onboard(mode, &passphrase),
         false => engine.create_onboard(mode, &passphrase),
@@ -58,6 +59,13 @@ pub(super) fn run(call: &Call<'_>, query: &mut Query, body: &Body) -> Result<Ans
         error => codes::of_keystore(&error),
     })?;
     Ok(Answer::created(instance(COLLECTION, onboard.id)))
+}
+
+const fn rules(mode: OnboardMode) -> PassphraseRules {
+    match mode {
+        OnboardMode::Unattended => PassphraseRules::Standard,
+        OnboardMode::CommonCriteria => PassphraseRules::CommonCriteria,
+    }
 }
 
 /// What a creation "from the partner" needs.
