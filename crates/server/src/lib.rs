@@ -2,14 +2,20 @@
 #![forbid(unsafe_code)]
 
 mod accounts;
+mod audit;
 mod config;
 mod login;
+mod metrics;
+mod tls;
 
 pub use accounts::{Account, AccountName, Accounts, AccountsError, InvalidAccountName};
+pub use audit::{AuditError, AuditReport, BadLine, audit_file, verify_audit};
 pub use config::{
     CertificateFiles, Config, ConfigError, ConfigErrors, Limits, Log, LogFormat, Origin, Overrides, TlsFiles,
 };
 pub use login::LoginsError;
+pub use metrics::Registry;
+pub use tls::TlsError;
 
 /// An error with all that caused it, for a log line.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
