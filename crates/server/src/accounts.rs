@@ -134,6 +134,10 @@ pub struct AccountName(String);
 impl AccountName {
     const MOST: usize = 64;
 
+    pub(crate) fn admin() -> Self {
+        Self("admin".to_owned())
+    }
+
     /// The name.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -42,6 +42,9 @@ pub enum AuditError {
         /// The file.
         path: PathBuf,
     },
+    /// Whoever wrote ended before the line was on disk.
+    #[error("a line of the audit log was not written to its end")]
+    Lost,
     /// The log is full: 2^64 entries.
     #[error("the audit log {} has no more numbers", path.display())]
     Full {

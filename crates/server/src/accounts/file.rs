@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::password::PasswordHash;
 use super::{AccountName, AccountsError, FILE_NAME, Known, Stored};
+use crate::stamp::Stamp;
 
 const MODE: u32 = 0o600;
 
@@ -140,15 +141,6 @@ struct Last {
     generation: u64,
 }
 
-/// What a replaced or edited file has in another way.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Stamp {
-    inode: u64,
-    len: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
-
 /// The accounts, and a number that grows with each change of them.
 pub(crate) struct Snapshot {
     pub(crate) accounts: Option<Arc<Known>>,
@@ -158,14 +150,14 @@ pub(crate) struct Snapshot {
 impl Watched {
     pub(crate) fn new(dir: &Path) -> Self {
         let path = dir.join(FILE_NAME);
-        let (stamp, accounts) = (stamp(&path), load(&path));
+        let (stamp, accounts) = (Stamp::of(&path), load(&path));
         Self { path, last: Mutex::new(Last { stamp, accounts, generation: 0 }) }
     }
 
     /// One system call where nothing has changed.
     pub(crate) fn now(&self) -> Snapshot {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let stamp = stamp(&self.path);
+        let stamp = Stamp::of(&self.path);
         if stamp != last.stamp {
             *last = Last { stamp, accounts: load(&self.path), generation: last.generation + 1 };
             tracing::info!("the accounts were read again");
@@ -182,14 +174,4 @@ fn load(path: &Path) -> Option<Arc<Known>> {
             None
         }
     }
-}
-
-fn stamp(path: &Path) -> Option<Stamp> {
-    let metadata = std::fs::metadata(path).ok()?;
-    Some(Stamp {
-        inode: metadata.ino(),
-        len: metadata.len(),
-        modified: (metadata.mtime(), metadata.mtime_nsec()),
-        changed: (metadata.ctime(), metadata.ctime_nsec()),
-    })
 }
