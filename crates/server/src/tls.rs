@@ -1,0 +1,178 @@
+//! TLS: what the service identifies itself with, and whose certificates it takes from clients.
+
+mod own;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use jiff::Timestamp;
+use rustls::crypto::aws_lc_rs;
+use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
+use rustls::{RootCertStore, ServerConfig};
+use rustls_pki_types::pem::{self, PemObject as _};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use x509_cert::Certificate;
+use x509_cert::der::Decode as _;
+
+use crate::config::{CertificateFiles, Config};
+
+/// The TLS configuration that new connections get, read again when it is asked for.
+pub(crate) struct Tls {
+    config: Config,
+    current: ArcSwap<Loaded>,
+}
+
+struct Loaded {
+    server: Arc<ServerConfig>,
+    expires: Vec<(&'static str, Timestamp)>,
+}
+
+impl Tls {
+    /// Reads certificates and key; makes them first where none are configured.
+    pub(crate) fn load(config: &Config) -> Result<Self, TlsError> {
+        let loaded = load(config)?;
+        Ok(Self { config: config.clone(), current: ArcSwap::from_pointee(loaded) })
+    }
+
+    /// Reads the same files again. Where that fails, what was read before stays; connections that are open stay as they are.
+    pub(crate) fn reload(&self) -> Result<(), TlsError> {
+        self.current.store(Arc::new(load(&self.config)?));
+        Ok(())
+    }
+
+    pub(crate) fn server(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.current.load().server)
+    }
+
+    /// Which certificates there are, and when the first of each file expires.
+    pub(crate) fn expiries(&self) -> Vec<(&'static str, Timestamp)> {
+        self.current.load().expires.clone()
+    }
+}
+
+/// The certificate that clients of a service with a certificate of its own making have to trust.
+pub(crate) fn own_authority(data_dir: &Path) -> PathBuf {
+    own::Paths::below(data_dir).authority
+}
+
+fn load(config: &Config) -> Result<Loaded, TlsError> {
+    let files = match &config.tls.given {
+        Some(files) => files.clone(),
+        None => own::certificate(&config.data_dir, config.listen)?,
+    };
+    let chain = certificates(&files.certificate)?;
+    let key = private_key(&files)?;
+    let mut expires = vec![("server", first_expiry(&chain, &files.certificate)?)];
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions();
+    let builder = builder.map_err(TlsError::Setup)?;
+    let builder = match &config.tls.client_ca {
+        None => builder.with_no_client_auth(),
+        Some(path) => {
+            let authorities = certificates(path)?;
+            expires.push(("client_ca", first_expiry(&authorities, path)?));
+            let mut roots = RootCertStore::empty();
+            for authority in authorities {
+                roots.add(authority).map_err(|_| TlsError::Certificate { path: path.clone() })?;
+            }
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+            let verifier = verifier.allow_unauthenticated().build();
+            let verifier = verifier.map_err(|source| TlsError::Authorities { path: path.clone(), source })?;
+            builder.with_client_cert_verifier(verifier)
+        }
+    };
+    let server = builder.with_single_cert(chain, key);
+    let mut server = server.map_err(|source| TlsError::Pair { path: files.certificate.clone(), source })?;
+    server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Loaded { server: Arc::new(server), expires })
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let wrong = |source| TlsError::Pem { path: path.to_owned(), source };
+    let certificates = CertificateDer::pem_file_iter(path).map_err(wrong)?;
+    let certificates = certificates.collect::<Result<Vec<_>, _>>().map_err(wrong)?;
+    match certificates.is_empty() {
+        true => Err(wrong(pem::Error::NoItemsFound)),
+        false => Ok(certificates),
+    }
+}
+
+fn private_key(files: &CertificateFiles) -> Result<PrivateKeyDer<'static>, TlsError> {
+    PrivateKeyDer::from_pem_file(&files.key).map_err(|source| TlsError::Pem { path: files.key.clone(), source })
+}
+
+fn first_expiry(chain: &[CertificateDer<'_>], path: &Path) -> Result<Timestamp, TlsError> {
+    let wrong = || TlsError::Certificate { path: path.to_owned() };
+    let expiries = chain.iter().map(|certificate| expiry(certificate).ok_or_else(wrong));
+    expiries.collect::<Result<Vec<_>, _>>()?.into_iter().min().ok_or_else(wrong)
+}
+
+fn expiry(certificate: &CertificateDer<'_>) -> Option<Timestamp> {
+    let certificate = Certificate::from_der(certificate).ok()?;
+    Timestamp::try_from(certificate.tbs_certificate().validity().not_after.to_system_time()).ok()
+}
+
+/// The common name of a client's certificate (RFC 5280, section 4.1.2.6), where it has exactly one.
+pub(crate) fn common_name(certificate: &CertificateDer<'_>) -> Option<String> {
+    let certificate = Certificate::from_der(certificate).ok()?;
+    let names: Vec<_> = certificate
+        .tbs_certificate()
+        .subject()
+        .iter()
+        .filter(|attribute| attribute.oid == x509_cert::der::oid::db::rfc4519::CN)
+        .collect();
+    let [name] = names.as_slice() else { return None };
+    std::str::from_utf8(name.value.value()).ok().map(str::to_owned)
+}
+
+/// Certificates or keys do not serve.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TlsError {
+    /// A file cannot be read, or holds none of what it should.
+    #[error("{} cannot be read as PEM", path.display())]
+    Pem {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: pem::Error,
+    },
+    /// A certificate is damaged.
+    #[error("{} holds a certificate that cannot be read", path.display())]
+    Certificate {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Certificate and key do not belong together, or are of a kind that is not supported.
+    #[error("the certificate {} does not serve with its key", path.display())]
+    Pair {
+        /// The certificate.
+        path: PathBuf,
+        /// Why.
+        source: rustls::Error,
+    },
+    /// The authorities cannot be used for clients.
+    #[error("the authorities in {} do not serve for clients", path.display())]
+    Authorities {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: VerifierBuilderError,
+    },
+    /// A certificate could not be made.
+    #[error("a certificate could not be made")]
+    Make(#[source] rcgen::Error),
+    /// A certificate that was made could not be written.
+    #[error("a certificate of the service's own could not be written to {}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// TLS itself.
+    #[error("TLS could not be set up")]
+    Setup(#[source] rustls::Error),
+}

@@ -1,0 +1,83 @@
+//! Stopping, and clients that leave.
+
+use std::thread;
+
+use axum::http::Method;
+use claviger_server::{DevSite, Registry, Server};
+
+use crate::support::{ADMIN, Service, arena};
+
+#[test]
+fn what_has_begun_is_answered_before_the_service_stops() {
+    let mut service = Service::start();
+    let server = service.server.take().unwrap();
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| service.post("/api/wait", Some(ADMIN), b""));
+        service.wait_for_arrival();
+        let stopping = scope.spawn(|| server.stop());
+        // Nobody new comes in: once the listener is gone, connecting fails.
+        while std::net::TcpStream::connect(service.address).is_ok() {
+            thread::yield_now();
+        }
+        service.open_gate();
+        assert_eq!(waiting.join().unwrap().body, "waited");
+        stopping.join().unwrap();
+    });
+    let lines = service.audit();
+    let events: Vec<_> = lines.iter().map(|line| line["event"].as_str().unwrap()).collect();
+    assert_eq!(events, ["started", "request", "result", "stopped"]);
+}
+
+#[test]
+fn a_stop_does_not_wait_for_ever() {
+    let mut service = Service::with(|config| config.limits.stop_timeout = std::time::Duration::from_millis(200));
+    let server = service.server.take().unwrap();
+    let mut waiting = service.connect();
+    waiting.send_request(&Method::POST, "/api/wait", Some(ADMIN.as_bytes()), b"");
+    service.wait_for_arrival();
+    server.stop();
+    assert!(waiting.rest().is_empty());
+    assert_eq!(service.audit().last().unwrap()["event"], "stopped");
+}
+
+#[test]
+fn a_request_goes_on_when_its_client_leaves() {
+    let mut service = Service::start();
+    let mut leaving = service.connect();
+    leaving.send_request(&Method::POST, "/api/wait", Some(ADMIN.as_bytes()), b"");
+    service.wait_for_arrival();
+    drop(leaving);
+    service.open_gate();
+    service.server.take().unwrap().stop();
+    let lines = service.audit();
+    let events: Vec<_> = lines.iter().map(|line| line["event"].as_str().unwrap()).collect();
+    assert_eq!(events, ["started", "request", "result", "stopped"]);
+}
+
+#[test]
+fn a_service_to_try_things_on_is_all_in_one_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut passwords = Vec::new();
+    for _ in 0..2 {
+        let options = claviger::Options { memory: claviger::KeyMemory::Shared(arena().clone()), ..Default::default() };
+        let (site, engine) = DevSite::prepare(Some(dir.path()), None, arena(), options).unwrap();
+        assert!(engine.svms().iter().any(|svm| svm.is_admin() && svm.name().unwrap().as_str() == "cluster1"));
+        let api = axum::Router::new().route("/api/x", axum::routing::get(|| async { "x" }));
+        let server = Server::start(&site.config, engine.into(), Registry::default(), api).unwrap();
+        assert!(site.authority.starts_with(dir.path()) && site.authority.exists());
+        passwords.push(String::from_utf8(site.password.expose().to_vec()).unwrap());
+        let connect = || {
+            let stream = std::net::TcpStream::connect(server.address()).unwrap();
+            crate::support::handshake(stream, crate::support::client(&site.authority, None)).unwrap()
+        };
+        let ask = |password: &str| {
+            let login = format!("{}:{password}", site.user);
+            connect().ask(&Method::GET, "/api/x", Some(login.as_bytes()), b"").status
+        };
+        assert_eq!(ask(passwords.last().unwrap()), 200);
+        if let [old, _] = &passwords[..] {
+            assert_eq!(ask(old), 401);
+        }
+        server.stop();
+    }
+}
