@@ -274,7 +274,7 @@ impl From<&KeystoreError> for Cause {
             | KeystoreError::Refused(_)
             | KeystoreError::SamePassphrase
             | KeystoreError::Passphrase(_) => Self::Request,
-            KeystoreError::WrongPassphrase | KeystoreError::TooSoon { .. } => Self::Passphrase,
+            KeystoreError::Locked | KeystoreError::WrongPassphrase | KeystoreError::TooSoon { .. } => Self::Passphrase,
             KeystoreError::DamagedCkek => Self::KekDamaged,
             KeystoreError::DamagedRecord | KeystoreError::Lost => Self::StoreDamaged,
             KeystoreError::Arena(_) => Self::Node,

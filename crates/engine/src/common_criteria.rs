@@ -54,4 +54,29 @@ impl Engine {
         }
         Ok(())
     }
+
+    /// Puts the onboard keystore out of Common Criteria mode without its passphrase, which it must have been given since the start: from
+    /// then on it opens by itself. The passphrase stays the same.
+    ///
+    /// # Errors
+    /// [`KeystoreError::None`], [`KeystoreError::Refused`]; [`KeystoreError::Locked`] while it waits for its passphrase; others as they say.
+    /// Nothing has changed then.
+    pub fn leave_common_criteria(&self) -> Result<(), KeystoreError> {
+        let core = &self.core;
+        let _changing = core.keystore.changing();
+        let present = core.keystore.present()?;
+        core.may_be_in(OnboardMode::Unattended)?;
+        let record = &present.record;
+        if !record.body.onboard.common_criteria {
+            return Ok(());
+        }
+        let keeper = present.keeper.ok_or(KeystoreError::Locked)?;
+        let id = record.body.keystore;
+        let onboard = onboard::opened_unattended(core.records.sealing(), id, keeper.ckek(), &record.body.onboard)?;
+        let (batch, changed) = core.keystore_as(record, KeystoreRecord { onboard, ..record.body.clone() })?;
+        core.commit(batch)?;
+        core.keystore.publish(changed, Some(keeper));
+        tracing::info!(%id, "the onboard keystore left Common Criteria mode");
+        Ok(())
+    }
 }

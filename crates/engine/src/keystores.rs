@@ -487,6 +487,9 @@ pub enum KeystoreError {
     /// The facts of the node do not allow it.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// The keystore waits for its passphrase.
+    #[error("the keystore is locked; unlock it with the passphrase first")]
+    Locked,
     /// The passphrase is not the keystore's.
     #[error("the passphrase is wrong")]
     WrongPassphrase,
@@ -527,7 +530,7 @@ impl Blame for KeystoreError {
         match self {
             Self::Exists | Self::None | Self::SamePassphrase | Self::Passphrase(_) => (Fault::Caller, Advice::Correct),
             Self::Refused(refusal) => refusal.blame(),
-            Self::WrongPassphrase => (Fault::Caller, Advice::GiveCredentials),
+            Self::Locked | Self::WrongPassphrase => (Fault::Caller, Advice::GiveCredentials),
             Self::TooSoon { .. } => (Fault::Caller, Advice::Retry),
             Self::DamagedCkek | Self::DamagedRecord | Self::Lost => (Fault::Data, Advice::Repair),
             Self::Arena(error) => error.blame(),

@@ -92,6 +92,17 @@ pub(crate) fn put_away(
     })
 }
 
+/// The same record, out of Common Criteria mode: the CKEK is under the sealing key, too.
+pub(crate) fn opened_unattended(
+    sealing: &SealingKey,
+    keystore: Uuid,
+    ckek: &Key256,
+    onboard: &OnboardRecord,
+) -> Result<OnboardRecord, KeystoreError> {
+    let ckek_unattended = Some(*sealing.unattended(keystore)?.wrap(ckek)?.as_bytes());
+    Ok(OnboardRecord { common_criteria: false, ckek_unattended, attempts: None, ..onboard.clone() })
+}
+
 /// Opens the CKEK with the passphrase.
 pub(crate) fn by_passphrase(
     arena: &Arena,
