@@ -13,7 +13,7 @@ use crate::open_error::OpenEngineError;
 use crate::options::SealingSource;
 use crate::records::{
     AnchorRecord, Body, EpochRecord, JobRecord, KekList, KeystoreRecord, NameRecord, NodeRecord, RecordError,
-    RecordName, SealRecord, SvmKeystores, SvmRecord, VolumeNameRecord, VolumeRecord, parse,
+    RecordName, SealRecord, SettingsRecord, SvmKeystores, SvmRecord, VolumeNameRecord, VolumeRecord, parse,
 };
 
 /// What a key record and its key say: whose it is, and the headers of its blobs.
@@ -34,6 +34,7 @@ pub fn record(table: Table, key: &[u8], json: &[u8]) -> Result<Vec<u8>, RecordEr
     match table {
         Table::Node if key == NodeRecord::KEY => again::<NodeRecord>(key, json),
         Table::Node if key == EpochRecord::KEY => again::<EpochRecord>(key, json),
+        Table::Node if key == SettingsRecord::KEY => again::<SettingsRecord>(key, json),
         Table::Node => again::<AnchorRecord>(key, json),
         Table::Svms if key.starts_with(SvmRecord::PREFIX) => again::<SvmRecord>(key, json),
         Table::Svms => again::<NameRecord>(key, json),

@@ -73,6 +73,7 @@ mod recovery;
 mod rekey;
 mod rotation;
 mod sealing_key;
+mod settings;
 mod status;
 mod store_copy;
 mod svm_keystore_error;
@@ -116,6 +117,9 @@ pub use platform::{
 };
 pub use records::{RecordError, RecordName, Subject};
 pub use rekey::RekeyError;
+pub use settings::{
+    HealthMonitorPolicies, HealthMonitorPolicy, InvalidSetting, KeyManagerSettings, PollingInterval, RetryCount,
+};
 pub use status::{KekStanding, KeptKekInfo, KeystoreState, KeystoreStatus, NodeStatus};
 pub use store_copy::CopyError;
 pub use svm_keystore_error::SvmKeystoreError;

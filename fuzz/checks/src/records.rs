@@ -8,8 +8,8 @@ use uuid::Uuid;
 use crate::input::Input;
 use crate::memory::frugally;
 
-/// A record of the table `node`: length of the key (1), key, JSON. The same for the other tables. Besides the identity and
-/// the epoch, the body of the anchor beside the store.
+/// A record of the table `node`: length of the key (1), key, JSON. The same for the other tables. Besides the identity,
+/// the epoch and the settings, the body of the anchor beside the store.
 pub fn record_node(data: &[u8]) {
     record(Table::Node, data);
 }
@@ -62,6 +62,7 @@ fn is_key_of(table: Table, key: &[u8], json: &[u8]) -> bool {
     let json: Value = serde_json::from_slice(json).expect("JSON");
     let uuid = |member: &str| Uuid::parse_str(json[member].as_str().expect("a UUID")).expect("a UUID");
     match table {
+        Table::Node if json.get("settings").is_some() => key == b"settings",
         Table::Node if json.get("epoch").is_some() => [&b"epoch"[..], b"anchor"].contains(&key),
         Table::Node => key == b"hierarchy",
         Table::Svms if json.get("admin").is_some() => key == [&[0], uuid("svm").as_bytes().as_slice()].concat(),

@@ -188,6 +188,15 @@ fn of_records(add: Add<'_>) {
     add("record_node", "identity", &keyed(b"hierarchy", node().as_bytes()));
     add("record_node", "epoch", &keyed(b"epoch", epoch.as_bytes()));
     add("record_node", "anchor", &keyed(b"anchor", epoch.as_bytes()));
+    let policy = r#"{"enabled":true,"manage_volume_offline":false}"#;
+    let kinds = ["okm", "kmip", "akv", "aws", "gcp", "ikp", "barbican"];
+    let policies = kinds.map(|kind| format!(r#""{kind}":{policy}"#)).join(",");
+    let settings = format!(
+        r#"{{"version":1,"settings":{{"health_monitor_polling_interval":15,"cloud_kms_retry_count":10,"health_monitor_policy":{{{policies}}},"data_at_rest_encryption_disabled":false}}}}"#
+    );
+    add("record_node", "settings", &keyed(b"settings", settings.as_bytes()));
+    let often = settings.replace("\":15", "\":14");
+    add("record_node", "settings-out-of-range", &keyed(b"settings", often.as_bytes()));
     let offset = node().replace("06.789012345Z", "06+02:00");
     add("record_node", "time-with-an-offset", &keyed(b"hierarchy", offset.as_bytes()));
     let braced = node().replace(SVM, &format!("{{{SVM}}}"));

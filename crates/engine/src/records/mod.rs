@@ -6,6 +6,7 @@ mod job;
 mod kek;
 mod keystore;
 mod node;
+mod settings;
 mod subject;
 mod svm;
 pub(crate) mod svm_keystores;
@@ -26,6 +27,7 @@ pub(crate) use job::{DisableStep, JobRecord, MoveStep, Phase, Purpose, RekeyStep
 pub(crate) use kek::{KekEntry, KekList, Kept, Operation, SealRecord};
 pub(crate) use keystore::{Attempts, KeystoreRecord, OnboardRecord};
 pub(crate) use node::NodeRecord;
+pub(crate) use settings::SettingsRecord;
 pub use subject::Subject;
 pub(crate) use svm::{NameRecord, SvmRecord};
 pub(crate) use svm_keystores::{Configuration, KeeperRecord, SvmKeystores};

@@ -6,7 +6,9 @@ use claviger_store::Table;
 use claviger_wrap::{KekVersion, SvmId};
 use uuid::Uuid;
 
-use super::{EpochRecord, KekList, NodeRecord, SvmKeystores, SvmRecord, VolumeNameRecord, VolumeRecord};
+use super::{
+    EpochRecord, KekList, NodeRecord, SettingsRecord, SvmKeystores, SvmRecord, VolumeNameRecord, VolumeRecord,
+};
 use crate::key_record::{ObjectRef, parse_store_key};
 use crate::svms::SvmName;
 use crate::volume::{VolumeName, VolumePosition};
@@ -19,6 +21,8 @@ pub enum Subject {
     Hierarchy,
     /// How often the hierarchy has changed.
     Epoch,
+    /// The settings of key management.
+    Settings,
     /// An SVM.
     Svm(SvmId),
     /// A name that an SVM has.
@@ -54,6 +58,7 @@ impl Subject {
             Table::Node => match key {
                 NodeRecord::KEY => Some(Self::Hierarchy),
                 EpochRecord::KEY => Some(Self::Epoch),
+                SettingsRecord::KEY => Some(Self::Settings),
                 _ => None,
             },
             Table::Svms => match SvmRecord::svm_of(key) {
@@ -94,6 +99,7 @@ impl fmt::Display for Subject {
         match self {
             Self::Hierarchy => f.write_str("identity of the hierarchy"),
             Self::Epoch => f.write_str("epoch of the hierarchy"),
+            Self::Settings => f.write_str("settings of key management"),
             Self::Svm(svm) => write!(f, "SVM {svm}"),
             Self::Name(name) => write!(f, "name \"{name}\""),
             Self::Keystore(keystore) => write!(f, "keystore {keystore}"),

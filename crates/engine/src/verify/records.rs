@@ -16,7 +16,7 @@ use crate::keystores::KeystoreError;
 use crate::onboard;
 use crate::records::{
     Body, EpochRecord, JobRecord, KekList, KeystoreRecord, NameRecord, NodeRecord, Read, RecordName, SealRecord,
-    Subject, SvmKeystores, SvmRecord,
+    SettingsRecord, Subject, SvmKeystores, SvmRecord,
 };
 
 /// Records read at a time.
@@ -113,6 +113,7 @@ impl Walk<'_> {
         let unreadable = match record.subject() {
             Subject::Hierarchy => self.open::<NodeRecord>(&record, raw).err(),
             Subject::Epoch => self.open::<EpochRecord>(&record, raw).err(),
+            Subject::Settings => self.open::<SettingsRecord>(&record, raw).err(),
             Subject::Svm(svm) => {
                 self.census.svms.insert(svm);
                 self.open::<SvmRecord>(&record, raw).err()

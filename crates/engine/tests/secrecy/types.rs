@@ -7,8 +7,9 @@ use std::path::Path;
 use claviger::store::{Batch, Entry, Expect, Expectation, MemoryStore, Outcome, Replacement};
 use claviger::{
     Advice, AnchorSource, Arena, ArenaError, ArenaOptions, Cause, ClusterVersion, Creation, FactName, Facts, Fault,
-    InvalidSvmName, KekVersion, Key256, KeyAlgorithm, KeyMemory, KeyType, KeyVersion, NewKey, PartnerKeyManager,
-    Passphrase, PassphraseRules, RecordName, Refusal, SealingSource, Store, StoreOptions, Table,
+    InvalidSvmName, KekVersion, Key256, KeyAlgorithm, KeyManagerSettings, KeyMemory, KeyType, KeyVersion, NewKey,
+    PartnerKeyManager, Passphrase, PassphraseRules, RecordName, Refusal, RetryCount, SealingSource, Store,
+    StoreOptions, Table,
 };
 use claviger_secret::{SlotKind, burned};
 use claviger_tests::heard::Heard;
@@ -247,6 +248,13 @@ fn print_facts(heard: &mut Heard) {
     heard.display(&FactName::ClusterVersion);
     heard.display(&ClusterVersion::new(9, 17, 1));
     heard.error(&"nine".parse::<ClusterVersion>().unwrap_err());
+    let settings = KeyManagerSettings::default();
+    heard.debug(&settings);
+    heard.debug(&settings.health_monitor_polling_interval);
+    heard.debug(&settings.cloud_kms_retry_count);
+    heard.debug(&settings.health_monitor_policy);
+    heard.debug(&settings.health_monitor_policy.okm);
+    heard.error(&RetryCount::try_from(11).unwrap_err());
     heard.error(&Refusal::Unknown { fact: FactName::ClusterVersion });
 }
 
