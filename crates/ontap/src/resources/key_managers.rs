@@ -73,7 +73,10 @@ fn record(engine: &Engine, onboard: &OnboardInfo) -> Record {
         .with("volume_encryption.supported", supported)
         .with("volume_encryption.code", code)
         .with("volume_encryption.message", message)
-        .with("is_default_data_at_rest_encryption_disabled", false)
+        .with_some(
+            "is_default_data_at_rest_encryption_disabled",
+            engine.settings().ok().map(|settings| settings.data_at_rest_encryption_disabled),
+        )
 }
 
 fn volume_encryption(engine: &Engine) -> (bool, u32, String) {

@@ -5,6 +5,7 @@ mod barbican;
 mod certificates;
 mod cluster;
 mod key_ids;
+mod key_manager_configs;
 mod key_managers;
 mod key_stores;
 mod later;
@@ -22,6 +23,7 @@ pub(crate) const TABLES: &[&[Endpoint]] = &[
     actions::ENDPOINTS,
     key_ids::ENDPOINTS,
     key_stores::ENDPOINTS,
+    key_manager_configs::ENDPOINTS,
     certificates::ENDPOINTS,
     cluster::ENDPOINTS,
     nodes::ENDPOINTS,

@@ -154,8 +154,10 @@ fn create(call: &Call<'_>, _: &mut Query, body: &Body) -> Result<Answer, Problem
         Some("dp") => VolumeKind::Dp,
         Some(_) => VolumeKind::Ls,
     };
-    let encrypted_by_default = || engine.keystore().is_some();
-    let encrypted = body.flag("encryption.enabled").unwrap_or_else(encrypted_by_default);
+    let encrypted = match body.flag("encryption.enabled") {
+        Some(encrypted) => encrypted,
+        None => encrypts_by_default(engine, svm.id())?,
+    };
     let new = NewVolume { id: None, name, size, kind, aggregates: aggregates(body)?, encrypted };
     let volume = engine.create_volume(svm.id(), &new).map_err(|error| match error {
         VolumeError::Key(error @ KeyError::NoKeystore) => {
@@ -165,6 +167,14 @@ fn create(call: &Call<'_>, _: &mut Query, body: &Body) -> Result<Answer, Problem
     })?;
     let job = call.service.jobs.done(call.described(), Some(svm.id()));
     Ok(Answer::created(instance(COLLECTION, volume.id)).by(job))
+}
+
+/// Where nobody says otherwise, a volume is encrypted if its SVM has a keystore, or the cluster.
+fn encrypts_by_default(engine: &Engine, svm: SvmId) -> Result<bool, Problem> {
+    let settings = engine.settings().map_err(|error| codes::failed(codes::chain(&error)))?;
+    let mut keystores = engine.keystores().into_iter();
+    let has_one = keystores.any(|one| one.enabled && one.svm.is_none_or(|of| of == svm));
+    Ok(has_one && !settings.data_at_rest_encryption_disabled)
 }
 
 /// Names and UUIDs of aggregates come as two lists; of which item each was, the contract does not need.

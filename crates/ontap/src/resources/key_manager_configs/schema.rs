@@ -1,18 +1,21 @@
 //! The fields of the options.
 
-use claviger::KeyManagerKind;
+use claviger::{HealthMonitorPolicies, HealthMonitorPolicy};
 
 use crate::schema::{Field, Kind, Link, Schema};
 
+/// One kind's policy among all.
+type PolicyOf = fn(&mut HealthMonitorPolicies) -> &mut HealthMonitorPolicy;
+
 /// The kinds of key managers, as the contract names them.
-pub(super) const POLICIES: [(&str, KeyManagerKind); 7] = [
-    ("okm", KeyManagerKind::Onboard),
-    ("kmip", KeyManagerKind::Kmip),
-    ("akv", KeyManagerKind::AzureKeyVault),
-    ("aws", KeyManagerKind::Aws),
-    ("gcp", KeyManagerKind::Gcp),
-    ("ikp", KeyManagerKind::Ikp),
-    ("barbican", KeyManagerKind::Barbican),
+pub(super) const POLICIES: [(&str, PolicyOf); 7] = [
+    ("okm", |all| &mut all.okm),
+    ("kmip", |all| &mut all.kmip),
+    ("akv", |all| &mut all.akv),
+    ("aws", |all| &mut all.aws),
+    ("gcp", |all| &mut all.gcp),
+    ("ikp", |all| &mut all.ikp),
+    ("barbican", |all| &mut all.barbican),
 ];
 
 /// The two fields of a kind's policy.
@@ -38,10 +41,15 @@ macro_rules! policy {
 pub(super) static SCHEMA: Schema = Schema {
     name: "key_manager_config",
     fields: &[
-        Field::standard("cc_mode_enabled", Kind::Boolean, "Whether the onboard key manager is in Common Criteria mode.")
-            .patch(),
+        Field::standard(
+            "cc_mode_enabled",
+            Kind::Boolean,
+            "Whether the onboard key manager is in Common Criteria mode.",
+        )
+        .patch(),
         Field::hidden("passphrase", Kind::Secret, "The cluster's passphrase, for a change of that mode.").patch(),
-        Field::standard("health_monitor_polling_interval", Kind::Integer, "Minutes between two looks: 15 to 30.").patch(),
+        Field::standard("health_monitor_polling_interval", Kind::Integer, "Minutes between two looks: 15 to 30.")
+            .patch(),
         Field::standard("cloud_kms_retry_count", Kind::Integer, "How often a key manager is asked again: 0 to 10.")
             .patch(),
         policy!("okm")[0],

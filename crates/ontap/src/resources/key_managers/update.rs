@@ -28,8 +28,9 @@ pub(super) fn run(call: &Call<'_>, query: &mut Query, body: &Body) -> Result<Ans
         Passphrases::Synchronize { existing } => check(engine, existing)?,
         Passphrases::Change { existing, new } => change(engine, &onboard, existing, new)?,
     }
-    if body.gives(DATA_AT_REST) {
-        return Err(codes::unsupported("Not yet."));
+    if let Some(disabled) = body.flag(DATA_AT_REST) {
+        let changed = engine.change_settings(|settings| settings.data_at_rest_encryption_disabled = disabled);
+        changed.map_err(|error| codes::failed(codes::chain(&error)))?;
     }
     Ok(Answer::changed())
 }
