@@ -204,10 +204,17 @@ impl Core {
         }
     }
 
-    /// A batch that makes the volume, if neither its UUID nor its name is taken.
+    /// A batch that makes the volume, if neither its UUID nor its name is taken, and if it has no key where it is to have none.
     fn put_volume(&self, record: &VolumeRecord) -> Result<Batch, RecordError> {
         let naming = record.naming();
-        Ok(Batch::new()
+        let batch = match record.key {
+            Some(_) => Batch::new(),
+            None => {
+                let key = store_key(record.svm.into(), record.object());
+                Batch::new().require(Table::Keys, key, Expect::Absent)
+            }
+        };
+        Ok(batch
             .require(Table::Volumes, record.key(), Expect::Absent)
             .require(Table::Volumes, naming.key(), Expect::Absent)
             .put(Table::Volumes, record.key(), self.records.seal(record)?)

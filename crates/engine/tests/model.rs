@@ -8,14 +8,15 @@ use std::sync::Arc;
 
 use claviger::store::MemoryStore;
 use claviger::{
-    Creation, Engine, JobError, JobStatus, KeyAlgorithm, KeyError, KeyType, NewKey, ObjectRef, Options, RekeyError,
-    SvmError, SvmId,
+    Creation, Engine, JobError, JobStatus, KeyAlgorithm, KeyError, KeyType, NewKey, NewVolume, ObjectRef, Options,
+    RekeyError, SvmError, SvmId, VolumeEncryption, VolumeError,
 };
 use common::{Bytes, bytes, kek_versions, name, verify_clean, versions};
 use proptest::prelude::*;
 use proptest::sample::select;
 use uuid::Uuid;
 
+const VOLUMES: [&str; 3] = ["v", "w", "x"];
 const NAMES: [&str; 4] = ["cluster1", "a", "b", "c"];
 
 #[derive(Clone, Debug)]
@@ -29,6 +30,8 @@ enum Op {
     Delete(usize, ObjectRef),
     BeginRotation(usize, ObjectRef),
     FinishRotation(usize, ObjectRef),
+    CreateVolume(usize, usize, u128, bool),
+    DeleteVolume(u128),
     Rekey(usize),
     RekeyAndCancel(usize),
     RekeyAndReopen(usize, bool),
@@ -60,6 +63,9 @@ fn op() -> impl Strategy<Value = Op> {
         5 => (svm(), object()).prop_map(|(svm, object)| Op::Delete(svm, object)),
         5 => (svm(), object()).prop_map(|(svm, object)| Op::BeginRotation(svm, object)),
         4 => (svm(), object()).prop_map(|(svm, object)| Op::FinishRotation(svm, object)),
+        5 => (svm(), 0..VOLUMES.len(), 0..4_u128, any::<bool>())
+            .prop_map(|(svm, name, number, encrypted)| Op::CreateVolume(svm, name, number, encrypted)),
+        3 => (0..4_u128).prop_map(Op::DeleteVolume),
         3 => svm().prop_map(Op::Rekey),
         2 => svm().prop_map(Op::RekeyAndCancel),
         2 => (svm(), any::<bool>()).prop_map(|(svm, resume)| Op::RekeyAndReopen(svm, resume)),
@@ -74,6 +80,18 @@ struct Svm {
     /// The current and the retiring KEK version.
     kek: Option<(u32, Option<u32>)>,
     keys: BTreeMap<ObjectRef, ModelKey>,
+    /// By name: the volume's number, and whether it is encrypted.
+    volumes: BTreeMap<&'static str, (u128, bool)>,
+}
+
+impl Svm {
+    /// The name of this volume.
+    fn named(&self, object: ObjectRef) -> Option<&'static str> {
+        self.volumes
+            .iter()
+            .find(|(_, (number, _))| ObjectRef::Volume(Uuid::from_u128(*number)) == object)
+            .map(|(name, _)| *name)
+    }
 }
 
 struct ModelKey {
@@ -125,6 +143,8 @@ impl World {
             Op::Delete(svm, object) => self.delete(svm, object),
             Op::BeginRotation(svm, object) => self.begin_rotation(svm, object),
             Op::FinishRotation(svm, object) => self.finish_rotation(svm, object),
+            Op::CreateVolume(svm, name, number, encrypted) => self.create_volume(svm, VOLUMES[name], number, encrypted),
+            Op::DeleteVolume(number) => self.delete_volume(number),
             Op::Rekey(svm) => self.rekey(svm, |_, job| job.wait().map(drop)),
             Op::RekeyAndCancel(svm) => self.rekey(svm, |_, job| {
                 job.cancel();
@@ -171,12 +191,16 @@ impl World {
         match result {
             Err(SvmError::Unknown { svm }) => assert_eq!((model.id, svm), (None, self.nobody)),
             Err(SvmError::Admin) => assert_eq!(model.id, Some(admin)),
+            Err(SvmError::HasVolumes { svm }) => {
+                assert_eq!(model.id, Some(svm));
+                assert!(!model.volumes.is_empty());
+            }
             Err(SvmError::HasKeys { svm }) => {
                 assert_eq!(model.id, Some(svm));
-                assert!(!model.keys.is_empty());
+                assert!(!model.keys.is_empty() && model.volumes.is_empty());
             }
             Ok(()) => {
-                assert!(model.id.is_some_and(|id| id != admin) && model.keys.is_empty());
+                assert!(model.id.is_some_and(|id| id != admin) && model.keys.is_empty() && model.volumes.is_empty());
                 *model = Svm::default();
             }
             Err(error) => panic!("{error:?}"),
@@ -189,9 +213,14 @@ impl World {
 
     fn create(&mut self, svm: usize, object: ObjectRef, algorithm: KeyAlgorithm) {
         let result = self.engine().create_key(self.id(svm), object, algorithm);
-        let Svm { id, kek, keys } = &mut self.svms[svm];
+        let named = self.svms[svm].named(object);
+        let Svm { id, kek, keys, .. } = &mut self.svms[svm];
         match (result, id.is_some(), keys.contains_key(&object)) {
             (Err(KeyError::UnknownSvm { svm }), false, _) => assert_eq!(svm, self.nobody),
+            (Err(KeyError::OfVolume { object: of, name }), true, _) if named == Some(name.as_str()) => {
+                assert_eq!(of, object)
+            }
+            (result, ..) if named.is_some() => panic!("{result:?}"),
             (Err(KeyError::Exists { object: named }), true, true) => assert_eq!(named, object),
             (Ok(key), true, false) => {
                 assert_eq!((key.algorithm(), key.version().get()), (algorithm, 1));
@@ -207,11 +236,16 @@ impl World {
         let new: Vec<_> = wanted.iter().map(|&(object, algorithm)| NewKey { object, algorithm }).collect();
         let result = self.engine().create_keys(self.id(svm), &new);
         let engine = self.engine.as_ref().unwrap();
-        let Svm { id, kek, keys } = &mut self.svms[svm];
+        let is_named = wanted.iter().any(|(object, _)| self.svms[svm].named(*object).is_some());
+        let Svm { id, kek, keys, .. } = &mut self.svms[svm];
         let Some(id) = *id else {
             assert!(matches!(result, Err(KeyError::UnknownSvm { .. })), "{result:?}");
             return;
         };
+        if is_named {
+            assert!(matches!(result, Err(KeyError::OfVolume { .. })), "{result:?}");
+            return;
+        }
         let creations = result.unwrap();
         assert_eq!(creations.len(), wanted.len());
         for (&(object, algorithm), creation) in wanted.iter().zip(creations) {
@@ -239,6 +273,10 @@ impl World {
 
     fn delete(&mut self, svm: usize, object: ObjectRef) {
         let result = self.engine().delete_key(self.id(svm), object);
+        if self.svms[svm].named(object).is_some() && self.svms[svm].keys.contains_key(&object) {
+            assert!(matches!(result, Err(KeyError::OfVolume { .. })), "{result:?}");
+            return;
+        }
         match (result, self.svms[svm].id, self.svms[svm].keys.remove(&object)) {
             (Err(KeyError::UnknownSvm { .. }), None, _)
             | (Err(KeyError::Missing { .. }), Some(_), None)
@@ -278,6 +316,48 @@ impl World {
                 assert_eq!(key.versions, [(kept.version().get(), bytes(&kept))]);
             }
             (result, ..) => panic!("{result:?}"),
+        }
+    }
+
+    fn create_volume(&mut self, svm: usize, text: &'static str, number: u128, encrypted: bool) {
+        let (id, object) = (Uuid::from_u128(number), ObjectRef::Volume(Uuid::from_u128(number)));
+        let new = NewVolume { id: Some(id), encrypted, ..NewVolume::encrypted(text.parse().unwrap()) };
+        let result = self.engine().create_volume(self.id(svm), &new);
+        let is_there = self.svms.iter().any(|svm| svm.named(object).is_some());
+        let model = &self.svms[svm];
+        let (is_taken, has_key) = (model.volumes.contains_key(text), model.keys.contains_key(&object));
+        match result {
+            Err(VolumeError::UnknownSvm { .. }) => assert_eq!(model.id, None),
+            Err(VolumeError::Exists { volume }) => assert!(is_there && volume == id),
+            Err(VolumeError::NameTaken { name, .. }) => assert!(is_taken && name.as_str() == text),
+            Err(VolumeError::Key(KeyError::Exists { .. })) => assert!(has_key),
+            Ok(made) => {
+                assert!(model.id == Some(made.svm) && !is_there && !is_taken);
+                assert!(!has_key);
+                let engine = self.engine.as_ref().unwrap();
+                let model = &mut self.svms[svm];
+                if encrypted {
+                    let versions = versions(&engine.open_key(made.svm, object).unwrap());
+                    model.keys.insert(object, ModelKey { algorithm: KeyAlgorithm::XtsAes256, versions });
+                    model.kek.get_or_insert((1, None));
+                }
+                model.volumes.insert(text, (number, encrypted));
+            }
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+
+    fn delete_volume(&mut self, number: u128) {
+        let id = Uuid::from_u128(number);
+        let result = self.engine().delete_volume(id);
+        let object = ObjectRef::Volume(id);
+        match (result, self.svms.iter_mut().find_map(|svm| Some((svm.named(object)?, svm)))) {
+            (Err(VolumeError::Unknown { volume }), None) => assert_eq!(volume, id),
+            (Ok(()), Some((name, svm))) => {
+                svm.volumes.remove(name);
+                svm.keys.remove(&object);
+            }
+            (result, known) => panic!("{result:?} of {:?}", known.map(|(name, _)| name)),
         }
     }
 
@@ -322,6 +402,25 @@ impl World {
                 assert!(info.kek_version.get() == live.0 || Some(info.kek_version.get()) == live.1);
                 assert_eq!(engine.key(id, object).unwrap(), *info);
             }
+            let mut volumes = BTreeMap::new();
+            for listed in engine.volumes(Some(id), None, 100).unwrap().volumes {
+                let volume = listed.volume.unwrap();
+                let is_encrypted = match volume.encryption {
+                    VolumeEncryption::Off => false,
+                    VolumeEncryption::On { key, made } => {
+                        assert_eq!(
+                            (key, made.is_some()),
+                            (engine.key(id, ObjectRef::Volume(volume.id)).unwrap(), true)
+                        );
+                        true
+                    }
+                    other => panic!("{other:?}"),
+                };
+                volumes.insert(volume.name.to_string(), (volume.id.as_u128(), is_encrypted));
+            }
+            let expected: BTreeMap<_, _> =
+                svm.volumes.iter().map(|(name, volume)| (name.to_string(), *volume)).collect();
+            assert_eq!(volumes, expected);
             let mut counts: BTreeMap<KeyType, u64> = BTreeMap::new();
             svm.keys.keys().for_each(|object| *counts.entry(object.key_type()).or_default() += 1);
             assert_eq!(engine.count_keys(id).unwrap(), counts);

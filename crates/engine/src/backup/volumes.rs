@@ -55,6 +55,9 @@ impl Engine {
                 Some(read) if read.body == record => import.volumes_present += 1,
                 Some(_) | None => not_taken(Problem::Inconsistent, "another volume has its UUID here".to_owned()),
             },
+            Err(VolumeError::Key(error @ KeyError::Exists { .. })) => {
+                not_taken(Problem::Inconsistent, error.to_string())
+            }
             Err(VolumeError::Key(error)) => return Err(error),
             Err(VolumeError::Records(error)) => return Err(error.into()),
             Err(error) => not_taken(Problem::Inconsistent, error.to_string()),

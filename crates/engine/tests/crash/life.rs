@@ -308,7 +308,13 @@ fn goes_on(node: &Node, known: &View) {
         engine.create_key(*svm, volume(u128::MAX), KeyAlgorithm::XtsAes256).unwrap();
         let refused = engine.delete_svm(*svm);
         assert!(
-            matches!(refused, Err(SvmError::HasKeys { .. } | SvmError::HasKeystores { .. } | SvmError::Admin)),
+            matches!(
+                refused,
+                Err(SvmError::HasKeys { .. }
+                    | SvmError::HasVolumes { .. }
+                    | SvmError::HasKeystores { .. }
+                    | SvmError::Admin)
+            ),
             "{refused:?}"
         );
         let next = match seen.kek {
@@ -344,8 +350,8 @@ fn difference(before: &View, now: &View) -> String {
                 .flatten()
                 .map(|(version, _)| *version)
                 .fold(String::new(), |all, one| format!("{all}{one}"));
-            let (name, kek, kept, keystores) = (&svm.name, svm.kek, &svm.kept, &svm.keystores);
-            format!("{name} kek {kek:?} kept {kept:?} keystores {keystores:?} keys {keys}")
+            let (name, kek, kept, keystores, volumes) = (&svm.name, svm.kek, &svm.kept, &svm.keystores, &svm.volumes);
+            format!("{name} kek {kek:?} kept {kept:?} keystores {keystores:?} volumes {volumes:?} keys {keys}")
         });
         format!(
             "{:?} {:?} {:?}",

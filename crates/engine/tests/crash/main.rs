@@ -57,6 +57,14 @@ scenarios! {
     delete_key: keys, 7 All, [DeleteKey("a", 0), DeleteKey("a", 1)];
     rotate: keys, 8 All, [BeginRotation("a", 1), FinishRotation("a", 1), FinishRotation("a", 0)];
 
+    create_first_volume: empty_svm, 5 All, [CreateVolume("a", "v", 0, true)];
+    create_volume_without_keks: empty_svm, 3 All, [CreateVolume("a", "v", 0, false)];
+    create_volumes: volumes, 4 All, [CreateVolume("a", "y", 20, true), CreateVolume("a", "z", 21, false)];
+    rotate_volumes: volumes, 4 All, [FinishRotation("a", 10), BeginRotation("a", 11)];
+    delete_volumes: volumes, 4 All, [DeleteVolume("a", "v"), DeleteVolume("a", "x")];
+    rekey_with_volumes: volumes, 10 Single, [Rekey("a")];
+    import_volumes: restored_volumes, 5 All, [ImportKeys];
+
     rekey: keys, 15 All, [Rekey("a")];
     rekey_twice: keys, 27 Single, [Rekey("a"), Rekey("a")];
     rekey_cancelled_and_asked_for_again: keys, 19 All, [CancelRekey("a"), Rekey("a")];

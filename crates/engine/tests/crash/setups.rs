@@ -36,7 +36,10 @@ impl Source {
     /// What its backup gives back.
     pub(crate) fn without_keys(&self) -> View {
         let mut view = self.view.clone();
-        view.svms.values_mut().for_each(|svm| svm.keys.clear());
+        view.svms.values_mut().for_each(|svm| {
+            svm.keys.clear();
+            svm.volumes.clear();
+        });
         view
     }
 }
@@ -81,6 +84,19 @@ pub(crate) fn empty_svm() -> Setup {
 pub(crate) fn keys() -> Setup {
     let steps =
         [CreateSvm("a"), CreateKeys("a", 0, 9), BeginRotation("a", 0), CreateSvm("other"), CreateKey("other", 0)];
+    anchored(common::unattended(), &steps)
+}
+
+/// An SVM with named volumes, one of which is in rotation, and with keys without names.
+pub(crate) fn volumes() -> Setup {
+    let steps = [
+        CreateSvm("a"),
+        CreateKeys("a", 0, 3),
+        CreateVolume("a", "v", 10, true),
+        CreateVolume("a", "w", 11, true),
+        CreateVolume("a", "x", 12, false),
+        BeginRotation("a", 10),
+    ];
     anchored(common::unattended(), &steps)
 }
 
@@ -200,6 +216,12 @@ pub(crate) fn restored() -> Setup {
     after(Node::new(Arc::default(), Arc::default(), source), &[Restore])
 }
 
+/// The same of a hierarchy with named volumes.
+pub(crate) fn restored_volumes() -> Setup {
+    let source = Some(Arc::new(source_after(volumes())));
+    after(Node::new(Arc::default(), Arc::default(), source), &[Restore])
+}
+
 fn source() -> Source {
     let steps = [
         CreateSvm("a"),
@@ -209,7 +231,10 @@ fn source() -> Source {
         CreateSvm("b"),
         CreateKeys("b", 0, 7),
     ];
-    let Setup { disk, view, .. } = anchored(common::unattended(), &steps);
+    source_after(anchored(common::unattended(), &steps))
+}
+
+fn source_after(Setup { disk, view, .. }: Setup) -> Source {
     let backup = common::open(&disk).backup().unwrap();
     Source { backup, passphrase: PASSPHRASE, disk, view }
 }

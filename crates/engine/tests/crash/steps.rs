@@ -3,7 +3,7 @@
 use std::sync::mpsc::channel;
 
 use claviger::store::MemoryStore;
-use claviger::{Creation, Engine, JobError, KeyAlgorithm, NewKey, ObjectRef, OnboardMode, SvmId, SvmName};
+use claviger::{Creation, Engine, JobError, KeyAlgorithm, NewKey, NewVolume, ObjectRef, OnboardMode, SvmId, SvmName};
 
 use crate::common::{bytes, name, passphrase, versions, volume};
 use crate::keystores::Change;
@@ -30,6 +30,9 @@ pub(crate) enum Step {
     DeleteKey(&'static str, u128),
     BeginRotation(&'static str, u128),
     FinishRotation(&'static str, u128),
+    /// A volume of this name with this number, with a key or without.
+    CreateVolume(&'static str, &'static str, u128, bool),
+    DeleteVolume(&'static str, &'static str),
     Rekey(&'static str),
     /// A change of the SVM's own keystores, or of what they keep.
     Own(&'static str, Change),
@@ -116,6 +119,15 @@ impl Step {
                 let key = node.engine().finish_rotation(svm, object)?;
                 return Ok(vec![(svm, object, vec![(key.version().get(), bytes(&key))])]);
             }
+            Self::CreateVolume(svm, text, number, encrypted) => {
+                let id = Some(volume(number).uuid());
+                let new = NewVolume { id, encrypted, ..NewVolume::encrypted(text.parse().unwrap()) };
+                node.engine().create_volume(self::id(node, svm), &new)?;
+            }
+            Self::DeleteVolume(svm, text) => {
+                let volume = node.engine().volume_named(id(node, svm), &text.parse().unwrap())?.id;
+                node.engine().delete_volume(volume)?;
+            }
             Self::Rekey(svm) => drop(node.engine().rekey_internal(id(node, svm))?.wait()?),
             Self::Own(svm, change) => change.run(node.engine(), id(node, svm))?,
             Self::RestoreKeks(svm) => {
@@ -196,10 +208,33 @@ impl Step {
                 is_next.then_some(())?;
                 let unrotated = before.svm(svm)?.1.keys.get(&object)?;
                 (versions[..1] == unrotated[..]).then_some(())?;
-                is(before.clone().with(svm, |svm| drop(svm.keys.insert(object, versions))))
+                let version = *new;
+                is(before.clone().with(svm, |svm| {
+                    let named = svm.volumes.values_mut().filter(|(volume, _)| *volume == object);
+                    named.for_each(|(_, key)| *key = Some(version));
+                    svm.keys.insert(object, versions);
+                }))
             }
             Self::FinishRotation(svm, number) => is(before.clone().with(svm, |svm| {
                 drop(svm.keys.get_mut(&volume(number)).expect("a key").remove(0));
+            })),
+            Self::CreateVolume(svm, text, number, encrypted) => {
+                let (object, key) = (volume(number), encrypted.then_some(1));
+                let made = now.clone().with(svm, |svm| drop(svm.volumes.remove(text)));
+                let is_named = now.svm(svm)?.1.volumes.get(text) == Some(&(object, key));
+                match (encrypted, is_named) {
+                    // The SVM's first KEK comes in a commit of its own.
+                    (true, _) => {
+                        let stand = created(before, &made, svm, number..number + 1)?;
+                        ((stand == Stand::Done) == is_named).then_some(stand)
+                    }
+                    (false, true) => (made == *before).then_some(Stand::Done),
+                    (false, false) => None,
+                }
+            }
+            Self::DeleteVolume(svm, text) => is(before.clone().with(svm, |svm| {
+                let (object, _) = svm.volumes.remove(text).expect("a volume");
+                svm.keys.remove(&object);
             })),
             Self::Rekey(svm) => rekeyed(before, now, svm),
             Self::CancelRekey(svm) => match rekeyed(before, now, svm)? {
@@ -218,6 +253,9 @@ impl Step {
                     let there = &whole.svms.get(id)?.keys;
                     taken &= svm.keys == *there;
                     svm.keys.retain(|object, key| there.get(object) != Some(key));
+                    let named = &whole.svms.get(id)?.volumes;
+                    taken &= svm.volumes == *named;
+                    svm.volumes.retain(|name, volume| named.get(name) != Some(volume));
                 }
                 (less == *before).then_some(if taken { Stand::Done } else { Stand::Begun })
             }

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use claviger::store::MemoryStore;
-use claviger::{Engine, KeystoreError, KeystoreInfo, ObjectRef, OnboardMode, Options, Store, SvmId, Table};
+use claviger::{
+    Engine, KeystoreError, KeystoreInfo, ObjectRef, OnboardMode, Options, Store, SvmId, Table, VolumeEncryption,
+};
 use uuid::Uuid;
 
 use crate::common::{self, Bytes, LONG_PASSPHRASE, OTHER_PASSPHRASE, PASSPHRASE, passphrase, versions};
@@ -32,6 +34,8 @@ pub(crate) struct Svm {
     /// Its own keystores, by name.
     pub(crate) keystores: BTreeMap<String, KeystoreInfo>,
     pub(crate) keys: BTreeMap<ObjectRef, Versions>,
+    /// By name: which volume it is, and the newest version of its key.
+    pub(crate) volumes: BTreeMap<String, (ObjectRef, Option<u32>)>,
 }
 
 impl Svm {
@@ -90,7 +94,18 @@ impl View {
             for one in engine.kept_keks(info.id()).unwrap() {
                 kept.entry(one.version.get()).or_default().push(one.keystore);
             }
+            let page = engine.volumes(Some(info.id()), None, usize::MAX).unwrap();
+            let volumes = page.volumes.into_iter().map(|one| {
+                let volume = one.volume.unwrap();
+                let key = match volume.encryption {
+                    VolumeEncryption::Off => None,
+                    VolumeEncryption::On { key, made: Some(_) } => Some(key.version.get()),
+                    other => panic!("{}: {other:?}", volume.name),
+                };
+                (volume.name.to_string(), (ObjectRef::Volume(volume.id), key))
+            });
             let svm = Svm {
+                volumes: volumes.collect(),
                 name: info.name().unwrap().to_string(),
                 is_admin: info.is_admin(),
                 kek: kek.map(|kek| (kek.version.get(), kek.retiring.map(|version| version.get()))),

@@ -55,8 +55,10 @@ fn a_volume_that_has_a_key_without_a_name_gets_none() {
     let (store, engine, svm) = hierarchy();
     let id = Uuid::from_u128(1);
     engine.create_key(svm, ObjectRef::Volume(id), XTS).unwrap();
-    let error = refused(&store, || engine.create_volume(svm, &NewVolume { id: Some(id), ..encrypted("vol") }));
-    assert!(matches!(error, VolumeError::Key(KeyError::Exists { .. })), "{error:?}");
+    for new in [encrypted("vol"), plain("vol")] {
+        let error = refused(&store, || engine.create_volume(svm, &NewVolume { id: Some(id), ..new }));
+        assert!(matches!(error, VolumeError::Key(KeyError::Exists { .. })), "{error:?}");
+    }
 }
 
 #[test]
