@@ -27,8 +27,8 @@ use crate::open_error::OpenEngineError;
 use crate::opening::open_all;
 use crate::options::{AnchorSource, KeyMemory, Options, SealingSource};
 use crate::records::{
-    Body, Configuration, KeeperRecord, KekEntry, KekList, KeystoreRecord, NameRecord, NodeRecord, OnboardRecord, Read,
-    RecordError, RecordName, Scanned, SealRecord, SvmKeystores, SvmRecord, V1,
+    Body, CertificateRecord, Configuration, KeeperRecord, KekEntry, KekList, KeystoreRecord, NameRecord, NodeRecord,
+    OnboardRecord, Read, RecordError, RecordName, Scanned, SealRecord, SvmKeystores, SvmRecord, V1,
 };
 use crate::rekey::stale;
 use crate::verify::{self, Finding, Report};
@@ -54,6 +54,9 @@ pub(crate) struct Hierarchy {
     svm_keystores: Vec<SvmKeystores>,
     keks: Vec<KekList>,
     seals: Vec<SealRecord>,
+    /// Keepers may not be reached without them; their private keys are sealed for this backup.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    certificates: Vec<CertificateRecord>,
 }
 
 impl Hierarchy {
@@ -68,7 +71,11 @@ impl Hierarchy {
                 let seals = |entry: &KekEntry| SealRecord::key_of(list.svm.into(), entry.kek_version);
                 list.key() == key || list.entries().any(|entry| seals(entry) == key)
             }),
-            Table::Node | Table::Keys | Table::Jobs | Table::Certificates | Table::Volumes => false,
+            Table::Certificates => self
+                .certificates
+                .iter()
+                .any(|certificate| certificate.key() == key || certificate.naming().key() == key),
+            Table::Node | Table::Keys | Table::Jobs | Table::Volumes => false,
         }
     }
 }
@@ -117,6 +124,7 @@ impl Engine {
             svm_keystores,
             keks: lists.into_iter().map(|list| KekList { operation: None, ..list.body }).collect(),
             seals: reservations.into_values().map(|seals| seals.body).collect(),
+            certificates: core.certificates_for_backup(keeper.ckek())?,
         };
         let json = serde_json::to_vec(&hierarchy).map_err(BackupError::Body)?;
         Ok(text::write(&core.arena, &onboard, keeper.ckek(), &json)?)
@@ -329,7 +337,8 @@ fn svm_part(key: &[u8]) -> Option<&[u8; 16]> {
 impl Core {
     /// Puts all that a backup holds, and last the record that says so. `onboard` is how its keystore is put away here.
     fn put_hierarchy(&mut self, hierarchy: Hierarchy, onboard: OnboardRecord, ckek: Key256) -> Result<(), BackupError> {
-        let Hierarchy { version: _, made: _, node, svms, keystore, svm_keystores, keks, seals } = hierarchy;
+        let Hierarchy { version: _, made: _, node, svms, keystore, svm_keystores, keks, seals, certificates } =
+            hierarchy;
         for svm in &svms {
             self.restore_svm(svm)?;
         }
@@ -340,6 +349,10 @@ impl Core {
         for keystores in &svm_keystores {
             self.restore_svm_keystores(keystores, &ckek)?;
         }
+        for certificate in certificates {
+            self.restore_certificate(certificate, &ckek)?;
+        }
+        self.load_authorities()?;
         self.restore_keystore(KeystoreRecord { onboard, ..keystore }, ckek)?;
         self.load_svms()?;
         Ok(self.finish_restore(node)?)
@@ -385,6 +398,33 @@ impl Core {
         let here = self.records.sealing().credentials().map_err(KeystoreError::Arena)?;
         let keystores = self.resealed(keystores, &there, &here)?;
         let batch = Batch::new().put(Table::Keystores, keystores.key(), self.records.seal(&keystores)?);
+        Ok(self.records.store().commit(batch)?)
+    }
+
+    /// All certificates, with their private keys sealed for the backup.
+    fn certificates_for_backup(&self, ckek: &Key256) -> Result<Vec<CertificateRecord>, BackupError> {
+        let all = bodies(self.records.scan::<CertificateRecord>(CertificateRecord::PREFIX)?)?;
+        let there = self.records.sealing().credentials().map_err(KeystoreError::Arena)?;
+        let here = BodyKey::of_backup(&self.arena, ckek).map_err(KeystoreError::Arena)?;
+        let reseal = |record: CertificateRecord| {
+            let private_key = record.key_place().reseal(&record.private_key, &there, &here)?;
+            Ok(CertificateRecord { private_key, ..record })
+        };
+        all.into_iter().map(reseal).collect()
+    }
+
+    /// Puts a certificate; again after an interrupted recovery, with the same outcome.
+    fn restore_certificate(&self, record: CertificateRecord, ckek: &Key256) -> Result<(), BackupError> {
+        let there = BodyKey::of_backup(&self.arena, ckek).map_err(KeystoreError::Arena)?;
+        let here = self.records.sealing().credentials().map_err(KeystoreError::Arena)?;
+        let private_key = record.key_place().reseal(&record.private_key, &there, &here)?;
+        let record = CertificateRecord { private_key, ..record };
+        let naming = record.naming();
+        let batch = Batch::new().put(Table::Certificates, record.key(), self.records.seal(&record)?).put(
+            Table::Certificates,
+            naming.key(),
+            self.records.seal(&naming)?,
+        );
         Ok(self.records.store().commit(batch)?)
     }
 

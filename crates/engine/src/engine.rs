@@ -18,6 +18,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::anchor::{self, Anchor};
+use crate::authorities::Authorities;
 use crate::clock::Clock;
 use crate::epoch::{Epoch, Standing};
 use crate::jobs::Jobs;
@@ -57,6 +58,7 @@ pub(crate) struct Core {
     pub(crate) records: Records,
     pub(crate) live: Live,
     pub(crate) keystore: Keystore,
+    pub(crate) authorities: Authorities,
     pub(crate) calls: Calls,
     pub(crate) clock: Arc<Clock>,
     pub(crate) platform: Arc<dyn Platform>,
@@ -240,6 +242,7 @@ impl Core {
             records: Records::new(store, sealing),
             live: Live::default(),
             keystore: Keystore::none(),
+            authorities: Authorities::default(),
             calls,
             clock: Arc::new(Clock::System),
             platform: options.platform,
@@ -323,6 +326,7 @@ impl Core {
             records,
             live: Live::default(),
             keystore,
+            authorities: Authorities::default(),
             calls,
             clock: Arc::new(Clock::System),
             platform,
@@ -332,6 +336,7 @@ impl Core {
             standing,
             node,
         };
+        core.load_authorities()?;
         core.load_svms()?;
         Ok(core)
     }

@@ -12,8 +12,9 @@ use crate::key_record::{KeyRecord, KeyRecordError, ObjectRef, parse_store_key};
 use crate::open_error::OpenEngineError;
 use crate::options::SealingSource;
 use crate::records::{
-    AnchorRecord, Body, EpochRecord, JobRecord, KekList, KeystoreRecord, NameRecord, NodeRecord, RecordError,
-    RecordName, SealRecord, SettingsRecord, SvmKeystores, SvmRecord, VolumeNameRecord, VolumeRecord, parse,
+    AnchorRecord, Body, CertificateNameRecord, CertificateRecord, EpochRecord, JobRecord, KekList, KeystoreRecord,
+    NameRecord, NodeRecord, RecordError, RecordName, SealRecord, SettingsRecord, SvmKeystores, SvmRecord,
+    VolumeNameRecord, VolumeRecord, parse,
 };
 
 /// What a key record and its key say: whose it is, and the headers of its blobs.
@@ -45,9 +46,11 @@ pub fn record(table: Table, key: &[u8], json: &[u8]) -> Result<Vec<u8>, RecordEr
         Table::Jobs => again::<JobRecord>(key, json),
         Table::Volumes if VolumeRecord::volume_of(key).is_some() => again::<VolumeRecord>(key, json),
         Table::Volumes => again::<VolumeNameRecord>(key, json),
-        Table::Keys | Table::Certificates => {
-            Err(RecordError::Misplaced { name: RecordName { table, key: key.to_vec() } })
+        Table::Certificates if CertificateRecord::certificate_of(key).is_some() => {
+            again::<CertificateRecord>(key, json)
         }
+        Table::Certificates => again::<CertificateNameRecord>(key, json),
+        Table::Keys => Err(RecordError::Misplaced { name: RecordName { table, key: key.to_vec() } }),
     }
 }
 

@@ -29,11 +29,17 @@
 #![forbid(unsafe_code)]
 
 mod anchor;
+mod authorities;
 mod backup;
 #[cfg(feature = "barbican")]
 mod barbican;
 mod bulk;
 mod cause;
+#[cfg(feature = "certificates")]
+mod certificate_error;
+mod certificate_name;
+#[cfg(feature = "certificates")]
+mod certificates;
 mod check;
 mod clock;
 mod common_criteria;
@@ -68,6 +74,7 @@ mod operations;
 mod options;
 mod own_keeper;
 mod platform;
+mod private_key;
 mod records;
 mod recovery;
 mod rekey;
@@ -83,6 +90,8 @@ mod verify;
 mod volume;
 mod volume_error;
 mod volumes;
+#[cfg(feature = "certificates")]
+mod x509;
 
 pub use anchor::{Anchor, AnchorError};
 pub use backup::{BackupError, BackupTextError, Import};
@@ -90,6 +99,11 @@ pub use backup::{BackupError, BackupTextError, Import};
 pub use barbican::{BarbicanSettings, BarbicanSetupError, BarbicanUpdate};
 pub use bulk::{Creation, NewKey};
 pub use cause::Cause;
+#[cfg(feature = "certificates")]
+pub use certificate_error::CertificateError;
+pub use certificate_name::{CertificateKind, CertificateName, InvalidCertificateName};
+#[cfg(feature = "certificates")]
+pub use certificates::{CertificateInfo, ListedCertificate, NewCertificate};
 pub use check::Hop;
 pub use credential::ResealError;
 pub use engine::Engine;
@@ -115,6 +129,7 @@ pub use platform::{
     Cluster, ClusterVersion, Fact, FactName, Facts, InvalidClusterVersion, Licenses, MetroCluster, PartnerKeyManager,
     Platform, Storage,
 };
+pub use private_key::{PrivateKey, PrivateKeyError};
 pub use records::{RecordError, RecordName, Subject};
 pub use rekey::RekeyError;
 pub use settings::{
@@ -132,14 +147,18 @@ pub use volume::{
 };
 pub use volume_error::VolumeError;
 pub use volumes::{ListedVolume, VolumePage};
+#[cfg(feature = "certificates")]
+pub use x509::{CertificateFacts, SignatureHash};
 
 #[cfg(feature = "barbican")]
 pub use claviger_barbican::{
-    CertificateDer, Credential, KeystoneUrl, PemError, Proxy, ProxyKind, ProxyUser, SecretUrl, SetupError, Site,
-    UrlError, certificates_from_pem,
+    Credential, KeystoneUrl, PemError, Proxy, ProxyKind, ProxyUser, SecretUrl, SetupError, Site, UrlError,
+    certificates_from_pem,
 };
 pub use claviger_secret::{Arena, ArenaError, ArenaOptions, Protection, SecretBytes, Usage};
 pub use claviger_store::{self as store, RedbStore, SledStore, Store, StoreError, StoreKind, StoreOptions, Table};
 pub use claviger_wrap::{
     KekId, KekVersion, Key256, KeyAlgorithm, KeyType, KeyVersion, Passphrase, PassphraseError, PassphraseRules, SvmId,
 };
+#[cfg(feature = "certificates")]
+pub use rustls::pki_types::CertificateDer;

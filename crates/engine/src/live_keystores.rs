@@ -43,6 +43,13 @@ impl LiveKeystores {
         let by_id = list.body.keystores.iter().map(|one| (one.keystore, live(one))).collect();
         Self { list, by_id }
     }
+
+    /// Has each keeper be made anew when it is needed next.
+    pub(crate) fn forget_keepers(&self) {
+        for live in self.by_id.values() {
+            *live.keeper.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+    }
 }
 
 impl Keystores {

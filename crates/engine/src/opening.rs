@@ -42,7 +42,7 @@ impl Core {
             arena: self.arena.clone(),
             svm: svm.id,
             seals: entries.iter().filter_map(seal).collect(),
-            site: keystores.iter().find_map(|keystore| site(&svm.keystores.load(), *keystore)),
+            site: keystores.iter().find_map(|keystore| self.site(svm, *keystore)),
             keepers: keystores.into_iter().map(|keystore| (keystore, self.keeper(svm, keystore))).collect(),
             list,
         }
@@ -59,9 +59,18 @@ impl Core {
     }
 }
 
+impl Core {
+    /// What [`site`] tells of a keystore of the SVM. Where the SVM trusts authorities of its own, what another SVM meets says nothing
+    /// of it.
+    pub(crate) fn site(&self, svm: &LiveSvm, keystore: Uuid) -> Option<String> {
+        let site = site(&svm.keystores.load(), keystore)?;
+        Some(if self.authorities.has_own(svm.id) { format!("{site} {}", svm.id) } else { site })
+    }
+}
+
 /// The services that a keystore of an SVM's own is at, and the way there: what two keystores share when one does not answer because
 /// the other does not.
-pub(crate) fn site(keystores: &Keystores, keystore: Uuid) -> Option<String> {
+fn site(keystores: &Keystores, keystore: Uuid) -> Option<String> {
     let live = keystores.get(keystore)?;
     let KeeperRecord::Barbican(record) = &live.configuration.keeper;
     let BarbicanRecord { key_id, keystone_url, proxy, verify, verify_host, timeout_seconds, ca_certificates, .. } =

@@ -57,7 +57,8 @@ impl Core {
     fn make_keeper(&self, svm: SvmId, configuration: &Configuration) -> Result<Arc<dyn Keeper>, NoKeeper> {
         let Configuration { keystore, keeper: KeeperRecord::Barbican(record), .. } = configuration;
         let seal = crate::barbican::CredentialSeal::of(self.records.sealing(), &self.arena, svm, *keystore)?;
-        Ok(Arc::new(crate::barbican::BarbicanKeeper::new(record, &seal, &self.calls)?))
+        let authorities = self.authorities.of(svm);
+        Ok(Arc::new(crate::barbican::BarbicanKeeper::new(record, &seal, authorities, &self.calls)?))
     }
 
     #[cfg(not(feature = "barbican"))]

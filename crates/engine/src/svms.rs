@@ -18,7 +18,8 @@ use crate::keys::Committed;
 use crate::live::LiveSvm;
 use crate::live_keystores::Keystores;
 use crate::records::{
-    Body, KekList, NameRecord, Operation, Read, RecordError, SealRecord, SvmKeystores, SvmRecord, V1,
+    Body, CertificateNameRecord, KekList, NameRecord, Operation, Read, RecordError, SealRecord, SvmKeystores,
+    SvmRecord, V1,
 };
 
 /// The name of an SVM: 1 to 47 ASCII letters, digits, `.`, `-` and `_`, of which the first is a letter or `_`; not a UUID.
@@ -191,11 +192,12 @@ impl Engine {
         self.core.commit_and_publish(&live, batch, publish).map_err(|error| name_taken(error, name, &taken))
     }
 
-    /// Deletes a data SVM that has no volumes and no keys, and its KEKs with it. Where the store or the keeper fails in between, it is
+    /// Deletes a data SVM that has no volumes, no keys and no certificates, and its KEKs with it. Where the store or the keeper fails in between, it is
     /// completed when it is asked for again, or when the hierarchy is opened again.
     ///
     /// # Errors
-    /// [`SvmError::Unknown`], [`SvmError::Admin`], [`SvmError::HasVolumes`], [`SvmError::HasKeys`], [`SvmError::Busy`],
+    /// [`SvmError::Unknown`], [`SvmError::Admin`], [`SvmError::HasVolumes`], [`SvmError::HasKeys`],
+    /// [`SvmError::HasCertificates`], [`SvmError::HasKeystores`], [`SvmError::Busy`],
     /// [`SvmError::Keeper`], [`SvmError::Records`].
     pub fn delete_svm(&self, svm: SvmId) -> Result<(), SvmError> {
         let live = self.core.live.svm(svm).ok_or(SvmError::Unknown { svm })?;
@@ -259,6 +261,11 @@ impl Core {
             if self.has_volumes(svm)? {
                 return Err(SvmError::HasVolumes { svm });
             }
+            let names = CertificateNameRecord::prefix(Some(svm));
+            if !self.records.store().scan(Table::Certificates, &names, None, 1).map_err(RecordError::Store)?.is_empty()
+            {
+                return Err(SvmError::HasCertificates { svm });
+            }
             match self.scan_keys(svm.as_bytes(), None, 1)?.is_empty() {
                 true => Ok(()),
                 false => Err(SvmError::HasKeys { svm }),
@@ -287,7 +294,7 @@ impl Core {
         };
         match refuse_used() {
             Ok(()) => {}
-            Err(used @ (SvmError::HasKeys { .. } | SvmError::HasVolumes { .. })) => {
+            Err(used @ (SvmError::HasKeys { .. } | SvmError::HasVolumes { .. } | SvmError::HasCertificates { .. })) => {
                 self.set_operation(live, &announced, None).map_err(|error| busy(error, svm))?;
                 return Err(used);
             }
@@ -325,9 +332,13 @@ impl Core {
 
 impl Core {
     /// Commits `batch`, which puts something into the SVM that is under no KEK, so that the SVM's deletion either finds it or
-    /// conflicts with it. As with keys, the epoch is raised once after an opening; it is the SVM's own record that raises it each time.
-    pub(crate) fn commit_into(&self, live: &LiveSvm, batch: &Batch) -> Result<Committed, KeyError> {
-        self.raise_once()?;
+    /// conflicts with it. Whether that is a structural change, or one as that of a key, is the caller's to say.
+    pub(crate) fn commit_into(
+        &self,
+        live: &LiveSvm,
+        batch: &Batch,
+        commit: impl Fn(Batch) -> Result<(), RecordError>,
+    ) -> Result<Committed, KeyError> {
         let (svm, list) = (live.id, KekList::key_of(live.id));
         loop {
             let committed = match self.records.store().get(Table::Keks, &list)? {
@@ -337,7 +348,7 @@ impl Core {
                         return Err(KeyError::SvmBeingDeleted { svm });
                     }
                     let batch = batch.clone().require(Table::Keks, list.clone(), Expect::Exactly(raw));
-                    self.records.store().commit(batch).map_err(RecordError::from)
+                    commit(batch)
                 }
                 // Nothing announces the deletion then. It expects the SVM's record unchanged from before it looks, so that is sealed
                 // anew.
@@ -423,6 +434,12 @@ pub enum SvmError {
         /// The SVM.
         svm: SvmId,
     },
+    /// The SVM has certificates. They are not deleted with it: a private key may be the only one there is.
+    #[error("SVM {svm} has certificates; delete them first")]
+    HasCertificates {
+        /// The SVM.
+        svm: SvmId,
+    },
     /// The SVM has keystores of its own.
     #[error("SVM {svm} has keystores; disable and delete them first")]
     HasKeystores {
@@ -449,9 +466,10 @@ impl Blame for SvmError {
             Self::Unknown { .. } | Self::UnknownName { .. } | Self::NameTaken { .. } | Self::Admin => {
                 (Fault::Caller, Advice::Correct)
             }
-            Self::HasKeys { .. } | Self::HasVolumes { .. } | Self::HasKeystores { .. } => {
-                (Fault::Caller, Advice::Correct)
-            }
+            Self::HasKeys { .. }
+            | Self::HasVolumes { .. }
+            | Self::HasCertificates { .. }
+            | Self::HasKeystores { .. } => (Fault::Caller, Advice::Correct),
             Self::Busy { .. } => (Fault::Caller, Advice::Retry),
             Self::Keeper(error) => error.blame(),
             Self::Records(error) => error.blame(),

@@ -2,11 +2,13 @@
 //! written, and nobody waits for it.
 //!
 //! First the records other than keys are opened one by one ([`records`]), then those that belong together are compared
-//! ([`relations`]), then named volumes with their keys ([`volumes`]), then all keys are opened ([`keys`]). What depends on a record that is damaged or missing has no finding of
+//! ([`relations`]), then certificates and named volumes ([`objects`]), then all keys are opened ([`keys`]). What depends on a record that is damaged or missing has no finding of
 //! its own: it is told as unchecked, with the record that it depends on.
 
+mod certificates;
 mod diagnosis;
 mod keys;
+mod objects;
 mod records;
 mod relations;
 mod report;
@@ -14,12 +16,12 @@ mod volumes;
 
 use std::collections::BTreeMap;
 
-use claviger_store::Store;
+use claviger_store::{Store, Table};
 use claviger_wrap::{KekVersion, SvmId};
 
 use self::keys::{BlobCounts, Keys};
+use self::objects::Objects;
 use self::report::Findings;
-use self::volumes::Volumes;
 use crate::engine::{Core, Engine};
 use crate::epoch::Standing;
 use crate::key_error::KeyError;
@@ -48,9 +50,10 @@ pub(crate) fn verify(core: &Core, store: &dyn Store, mut progress: impl FnMut(u6
     let mut findings = Findings::default();
     let census = records::read_all(core, &mut findings)?;
     let mut unchecked = relations::check_all(core, &census, &mut findings)?;
-    let mut volumes = Volumes { core, keys: store, findings: &mut findings, records: 0 };
-    volumes.check_all()?;
-    let records = census.records + volumes.records;
+    let mut objects = Objects { core, keys: store, findings: &mut findings, records: 0 };
+    objects.check_all(Table::Certificates)?;
+    objects.check_all(Table::Volumes)?;
+    let records = census.records + objects.records;
     let mut keys = Keys {
         core,
         store,

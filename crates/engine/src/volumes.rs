@@ -172,7 +172,9 @@ pub(crate) enum Owner {
 impl Core {
     /// Puts a volume without a key.
     pub(crate) fn add_volume(&self, svm: &LiveSvm, record: &VolumeRecord) -> Result<(), VolumeError> {
-        match self.commit_into(svm, &self.put_volume(record)?)? {
+        self.raise_once()?;
+        let commit = |batch| Ok(self.records.store().commit(batch)?);
+        match self.commit_into(svm, &self.put_volume(record)?, commit)? {
             Committed::Done => Ok(()),
             Committed::RecordChanged { table, key } => Err(is_there(record, table, &key)),
         }

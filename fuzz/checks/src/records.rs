@@ -34,6 +34,11 @@ pub fn record_jobs(data: &[u8]) {
     record(Table::Jobs, data);
 }
 
+/// A record of the table `certificates`: a certificate, or a name.
+pub fn record_certificates(data: &[u8]) {
+    record(Table::Certificates, data);
+}
+
 /// A record of the table `volumes`: a named volume, or a name.
 pub fn record_volumes(data: &[u8]) {
     record(Table::Volumes, data);
@@ -82,7 +87,18 @@ fn is_key_of(table: Table, key: &[u8], json: &[u8]) -> bool {
             let name = json["name"].as_str().expect("a name").as_bytes();
             key == [&[1], uuid("svm").as_bytes().as_slice(), name].concat()
         }
-        Table::Keys | Table::Certificates => false,
+        Table::Certificates if json.get("kind").is_some() => {
+            key == [&[0], uuid("certificate").as_bytes().as_slice()].concat()
+        }
+        Table::Certificates => {
+            let name = json["name"].as_str().expect("a name").as_bytes();
+            let scope = match &json["svm"] {
+                Value::Null => vec![1, 0],
+                _ => [&[1, 1], uuid("svm").as_bytes().as_slice()].concat(),
+            };
+            key == [&scope, name].concat()
+        }
+        Table::Keys => false,
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use claviger_barbican::{BarbicanError, Client, Credential, SecretUrl, Site};
+use claviger_barbican::{BarbicanError, CertificateDer, Client, Credential, SecretUrl, Site};
 use claviger_secret::{Arena, SecretBytes};
 use claviger_wrap::{Key256, SystemRandom, UnwrapError, WrappedKey, WrappingKey};
 
@@ -34,13 +34,15 @@ enum Source {
 }
 
 impl BarbicanKeeper {
-    /// The keeper of this record. Nothing is sent.
+    /// The keeper of this record, which trusts these authorities too. Nothing is sent.
     pub(crate) fn new(
         record: &BarbicanRecord,
         seal: &CredentialSeal<'_>,
+        authorities: Vec<Vec<u8>>,
         calls: &Calls,
     ) -> Result<Self, BarbicanSetupError> {
-        let BarbicanSettings { key, site, credential } = record.settings(seal)?;
+        let BarbicanSettings { key, mut site, credential } = record.settings(seal)?;
+        site.extra_roots.extend(authorities.into_iter().map(CertificateDer::from));
         let arena = seal.arena.clone();
         let source = source(&arena, &site, credential, calls)?;
         Ok(Self { arena, key, source })

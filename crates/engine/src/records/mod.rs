@@ -1,6 +1,7 @@
 //! The records of a hierarchy other than key records: versioned JSON, sealed with the store's sealing key
 //! (`docs/formats.md`, records). One module per record; their types' fields are the JSON members.
 
+mod certificate;
 mod epoch;
 mod job;
 mod kek;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::anchor::AnchorError;
 
+pub(crate) use certificate::{CertificateNameRecord, CertificateRecord, SealedPart};
 pub(crate) use epoch::{AnchorRecord, EpochRecord};
 pub(crate) use job::{DisableStep, JobRecord, MoveStep, Phase, Purpose, RekeyStep, Stop, Task};
 pub(crate) use kek::{KekEntry, KekList, Kept, Operation, SealRecord};

@@ -7,8 +7,10 @@ use claviger_wrap::{KekVersion, SvmId};
 use uuid::Uuid;
 
 use super::{
-    EpochRecord, KekList, NodeRecord, SettingsRecord, SvmKeystores, SvmRecord, VolumeNameRecord, VolumeRecord,
+    CertificateNameRecord, CertificateRecord, EpochRecord, KekList, NodeRecord, SettingsRecord, SvmKeystores,
+    SvmRecord, VolumeNameRecord, VolumeRecord,
 };
+use crate::certificate_name::CertificateName;
 use crate::key_record::{ObjectRef, parse_store_key};
 use crate::svms::SvmName;
 use crate::volume::{VolumeName, VolumePosition};
@@ -39,6 +41,10 @@ pub enum Subject {
     Key(SvmId, ObjectRef),
     /// A job.
     Job(Uuid),
+    /// An installed certificate.
+    Certificate(Uuid),
+    /// A name that a certificate has in an SVM, or with `None` in the cluster.
+    CertificateName(Option<SvmId>, CertificateName),
     /// A named volume.
     Volume(Uuid),
     /// A name that a volume has in an SVM.
@@ -82,7 +88,10 @@ impl Subject {
             }
             Table::Keys => parse_store_key(key).ok().map(|(svm, object)| Self::Key(svm, object)),
             Table::Jobs => Some(Self::Job(uuid(key)?)),
-            Table::Certificates => None,
+            Table::Certificates => match CertificateRecord::certificate_of(key) {
+                Some(certificate) => Some(Self::Certificate(certificate)),
+                None => CertificateNameRecord::name_of(key).map(|(scope, name)| Self::CertificateName(scope, name)),
+            },
             Table::Volumes => match VolumeRecord::volume_of(key) {
                 Some(volume) => Some(Self::Volume(volume)),
                 None => {
@@ -108,6 +117,9 @@ impl fmt::Display for Subject {
             Self::Seals(svm, version) => write!(f, "seal count of KEK version {version} of SVM {svm}"),
             Self::Key(svm, object) => write!(f, "{object} of SVM {svm}"),
             Self::Job(job) => write!(f, "job {job}"),
+            Self::Certificate(certificate) => write!(f, "certificate {certificate}"),
+            Self::CertificateName(None, name) => write!(f, "certificate name \"{name}\" of the cluster"),
+            Self::CertificateName(Some(svm), name) => write!(f, "certificate name \"{name}\" of SVM {svm}"),
             Self::Volume(volume) => write!(f, "named volume {volume}"),
             Self::VolumeName(svm, name) => write!(f, "volume name \"{name}\" of SVM {svm}"),
             Self::Unknown => f.write_str("a record of no kind that this release knows"),

@@ -17,7 +17,6 @@ use crate::engine::Core;
 use crate::error::chain;
 use crate::keeper::{KeeperError, KekPlace, KeptKek, Trouble};
 use crate::key_error::KeyError;
-use crate::opening;
 use crate::records::{
     Body, JobRecord, KekEntry, KekList, KeystoreRecord, NameRecord, Operation, Phase, Read, RecordName, RekeyStep,
     SealRecord, Subject, SvmKeystores, SvmRecord, Task,
@@ -307,7 +306,7 @@ impl Check<'_> {
             for kept in &entry.kept {
                 let keystore = self.keystore(kept.keystore)?;
                 let live = self.core.live.svm(self.svm);
-                let site = live.as_ref().and_then(|live| opening::site(&live.keystores.load(), kept.keystore));
+                let site = live.as_ref().and_then(|live| self.core.site(live, kept.keystore));
                 let Some(Ok(keeper)) = live.map(|live| self.core.keeper(&live, kept.keystore)) else {
                     let why = self.why(&keystore, kept.keystore);
                     self.unavailable(keystore, why);

@@ -1,73 +1,20 @@
-//! Every named volume: its record and that of its name point at each other, and its key record is there, and as new as the
-//! volume knows it. A page at a time, because there may be a million.
+//! Named volumes: a volume's record and that of its name point at each other, and its key record is there, and as new as the
+//! volume knows it.
 
-use claviger_store::{Entry, Store, Table};
+use claviger_store::Table;
 use claviger_wrap::SvmId;
 use uuid::Uuid;
 
-use super::diagnosis::Unreadable;
-use super::records::PAGE;
-use super::report::{Findings, Problem};
-use crate::engine::Core;
+use super::objects::{Found, Objects, Seen};
+use super::report::Problem;
 use crate::key_error::KeyError;
 use crate::key_record::{ObjectRef, store_key};
 use crate::keys::info;
-use crate::records::{Body, NewestKey, RecordError, RecordName, Subject, SvmRecord, VolumeNameRecord, VolumeRecord};
+use crate::records::{NewestKey, RecordName, SvmRecord, VolumeNameRecord, VolumeRecord};
 use crate::volume::VolumePosition;
 
-/// The check of the table `volumes`.
-pub(super) struct Volumes<'a> {
-    pub(super) core: &'a Core,
-    /// Where the keys lie.
-    pub(super) keys: &'a dyn Store,
-    pub(super) findings: &'a mut Findings,
-    /// How many records there are.
-    pub(super) records: u64,
-}
-
-/// A record, and its bytes when it was read.
-type Seen = (RecordName, Option<Vec<u8>>);
-type Found = Option<(RecordName, Problem, String)>;
-
-impl Volumes<'_> {
-    pub(super) fn check_all(&mut self) -> Result<(), KeyError> {
-        let mut after: Option<Vec<u8>> = None;
-        loop {
-            let page = self.core.records.store().scan(Table::Volumes, &[], after.as_deref(), PAGE)?;
-            for entry in &page {
-                self.records += 1;
-                self.check(entry)?;
-            }
-            match page.last() {
-                Some(last) => after = Some(last.key.clone()),
-                None => return Ok(()),
-            }
-        }
-    }
-
-    /// Looks until there is nothing to find, or until what was seen stood like that at one moment: no record ever gets the same bytes
-    /// twice.
-    fn check(&mut self, entry: &Entry) -> Result<(), KeyError> {
-        let name = RecordName { table: Table::Volumes, key: entry.key.clone() };
-        loop {
-            let mut seen = Vec::new();
-            let found = match name.subject() {
-                Subject::Volume(volume) => self.volume(volume, &mut seen)?,
-                Subject::VolumeName(svm, volume) => self.naming(&VolumePosition { svm, name: volume }, &mut seen)?,
-                _ => {
-                    let detail = "a record of a kind that this release does not know; it may be of a later release";
-                    Some((name.clone(), Problem::UnknownFormat, detail.to_owned()))
-                }
-            };
-            let Some((record, problem, detail)) = found else { return Ok(()) };
-            if self.still_stands(&seen)? {
-                self.findings.add(record, problem, detail);
-                return Ok(());
-            }
-        }
-    }
-
-    fn volume(&self, volume: Uuid, seen: &mut Vec<Seen>) -> Result<Found, KeyError> {
+impl Objects<'_> {
+    pub(super) fn volume(&self, volume: Uuid, seen: &mut Vec<Seen>) -> Result<Found, KeyError> {
         let key = VolumeRecord::key_of(volume);
         let record = match self.open::<VolumeRecord>(&key, seen)? {
             Ok(Some(record)) => record,
@@ -136,7 +83,7 @@ impl Volumes<'_> {
         })
     }
 
-    fn naming(&self, position: &VolumePosition, seen: &mut Vec<Seen>) -> Result<Found, KeyError> {
+    pub(super) fn volume_name(&self, position: &VolumePosition, seen: &mut Vec<Seen>) -> Result<Found, KeyError> {
         let key = VolumeNameRecord::key_of(position.svm, &position.name);
         let naming = match self.open::<VolumeNameRecord>(&key, seen)? {
             Ok(Some(naming)) => naming,
@@ -156,42 +103,5 @@ impl Volumes<'_> {
             }
             Ok(Some(_)) | Err(_) => None,
         })
-    }
-
-    /// The record, or what it shows where it does not open.
-    fn open<T: Body>(&self, key: &[u8], seen: &mut Vec<Seen>) -> Result<Result<Option<T>, Found>, KeyError> {
-        let record = RecordName::of::<T>(key);
-        let Some(raw) = self.get(&record, seen)? else { return Ok(Ok(None)) };
-        match self.core.records.open::<T>(key, raw.clone()) {
-            Ok(read) => Ok(Ok(Some(read.body))),
-            Err(error) => {
-                let unreadable = Unreadable { record: record.clone(), raw, error };
-                // Of a million records it is not asked whether they belong under another key.
-                let (problem, detail) = unreadable.diagnose(&self.core.records, &[])?;
-                Ok(Err(Some((record, problem, detail))))
-            }
-        }
-    }
-
-    fn get(&self, record: &RecordName, seen: &mut Vec<Seen>) -> Result<Option<Vec<u8>>, RecordError> {
-        let raw = self.store_of(record).get(record.table, &record.key)?;
-        seen.push((record.clone(), raw.clone()));
-        Ok(raw)
-    }
-
-    fn still_stands(&self, seen: &[Seen]) -> Result<bool, RecordError> {
-        for (record, raw) in seen {
-            if self.store_of(record).get(record.table, &record.key)? != *raw {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    fn store_of(&self, record: &RecordName) -> &dyn Store {
-        match record.table {
-            Table::Keys => self.keys,
-            _ => self.core.records.store(),
-        }
     }
 }
