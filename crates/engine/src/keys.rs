@@ -114,21 +114,24 @@ impl Engine {
         let place =
             KeyPlace { svm, key_type: object.key_type(), object: object.uuid().into(), version: KeyVersion::FIRST };
         let key = store_key(svm, object);
-        self.core.with_kek(&live, |keks| {
-            let mut blob = Vec::new();
-            let mut nonces = self.core.nonces(svm, &keks.current, 1)?;
-            self.core.raise_once()?;
-            burned(|burning| seal(burning, &keks.current, &plain, &place, &mut nonces, &mut blob))?;
-            let batch = Batch::new().require(Table::Keys, key, Expect::Absent).put(Table::Keys, key, blob);
-            // Looked at last: what the commit expects is what was seen.
-            let batch = self.core.refuse_owned(svm, object, batch)?;
-            match self.core.commit_under(keks, batch)? {
-                Committed::Done => Ok(()),
-                // Also where a volume with this UUID was made meanwhile, with its key.
-                Committed::RecordChanged { .. } => Err(KeyError::Exists { object }),
+        loop {
+            // Before a KEK is made for a key that is refused. What was seen is expected in the commit.
+            let unowned = self.core.refuse_owned(svm, object, Batch::new())?;
+            let committed = self.core.with_kek(&live, |keks| {
+                let mut blob = Vec::new();
+                let mut nonces = self.core.nonces(svm, &keks.current, 1)?;
+                self.core.raise_once()?;
+                burned(|burning| seal(burning, &keks.current, &plain, &place, &mut nonces, &mut blob))?;
+                let batch = unowned.clone().require(Table::Keys, key, Expect::Absent).put(Table::Keys, key, blob);
+                self.core.commit_under(keks, batch)
+            })?;
+            match committed {
+                Committed::Done => return Ok(Key { version: KeyVersion::FIRST, plain }),
+                Committed::RecordChanged { table: Table::Keys, .. } => return Err(KeyError::Exists { object }),
+                // A volume with this UUID was made or changed meanwhile.
+                Committed::RecordChanged { .. } => {}
             }
-        })?;
-        Ok(Key { version: KeyVersion::FIRST, plain })
+        }
     }
 
     /// Opens the key of `object`: one read of the store and one decryption, nothing outside the node.

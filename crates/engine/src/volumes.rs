@@ -182,10 +182,18 @@ impl Core {
 
     fn add_encrypted(&self, svm: &Arc<LiveSvm>, record: &VolumeRecord) -> Result<(), VolumeError> {
         let object = record.object();
+        let key = store_key(svm.id, object);
+        // Looked for before, so that no KEK is made for a volume that is refused.
+        for (table, key) in
+            [(Table::Volumes, record.key()), (Table::Volumes, record.naming().key()), (Table::Keys, key.to_vec())]
+        {
+            if self.records.store().get(table, &key).map_err(RecordError::Store)?.is_some() {
+                return Err(is_there(record, table, &key));
+            }
+        }
         let batch = self.put_volume(record)?;
         let plain =
             PlainKey::generate(&self.arena, KeyAlgorithm::XtsAes256, &mut SystemRandom).map_err(KeyError::from)?;
-        let key = store_key(svm.id, object);
         let place = KeyPlace {
             svm: svm.id,
             key_type: object.key_type(),
