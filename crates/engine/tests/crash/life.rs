@@ -312,6 +312,7 @@ fn goes_on(node: &Node, known: &View) {
                 refused,
                 Err(SvmError::HasKeys { .. }
                     | SvmError::HasVolumes { .. }
+                    | SvmError::HasCertificates { .. }
                     | SvmError::HasKeystores { .. }
                     | SvmError::Admin)
             ),

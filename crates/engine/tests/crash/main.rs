@@ -63,6 +63,9 @@ scenarios! {
     rotate_volumes: volumes, 4 All, [FinishRotation("a", 10), BeginRotation("a", 11)];
     delete_volumes: volumes, 4 All, [DeleteVolume("a", "v"), DeleteVolume("a", "x")];
     rekey_with_volumes: volumes, 10 Single, [Rekey("a")];
+    install_first_certificate: empty_svm, 3 All, [Install("a", "c"), DeleteCertificate("a", "c")];
+    install_certificate: volumes, 3 All, [Install("a", "c"), Install("a", "d"), DeleteCertificate("a", "c")];
+    backup_of_certificates: volumes, 4 Crashes, [Install("a", "c"), DeleteVolume("a", "x"), Backup];
     import_volumes: restored_volumes, 5 All, [ImportKeys];
 
     rekey: keys, 15 All, [Rekey("a")];

@@ -1,11 +1,15 @@
 //! The steps that scenarios are made of: what each asks for, and how a hierarchy may stand after it.
 
+use std::sync::OnceLock;
 use std::sync::mpsc::channel;
 
 use claviger::store::MemoryStore;
-use claviger::{Creation, Engine, JobError, KeyAlgorithm, NewKey, NewVolume, ObjectRef, OnboardMode, SvmId, SvmName};
+use claviger::{
+    CertificateDer, CertificateKind, Creation, Engine, JobError, KeyAlgorithm, NewCertificate, NewKey, NewVolume,
+    ObjectRef, OnboardMode, PrivateKey, SvmId, SvmName,
+};
 
-use crate::common::{bytes, name, passphrase, versions, volume};
+use crate::common::{arena, bytes, name, passphrase, versions, volume};
 use crate::keystores::Change;
 use crate::node::{Failed, Node};
 use crate::view::{Svm, Versions, View, patiently};
@@ -33,6 +37,9 @@ pub(crate) enum Step {
     /// A volume of this name with this number, with a key or without.
     CreateVolume(&'static str, &'static str, u128, bool),
     DeleteVolume(&'static str, &'static str),
+    /// A certificate of this name, and its private key.
+    Install(&'static str, &'static str),
+    DeleteCertificate(&'static str, &'static str),
     Rekey(&'static str),
     /// A change of the SVM's own keystores, or of what they keep.
     Own(&'static str, Change),
@@ -128,6 +135,22 @@ impl Step {
                 let volume = node.engine().volume_named(id(node, svm), &text.parse().unwrap())?.id;
                 node.engine().delete_volume(volume)?;
             }
+            Self::Install(svm, text) => {
+                let (certificate, key) = certificate();
+                let new = NewCertificate {
+                    scope: Some(id(node, svm)),
+                    name: Some(text.parse().unwrap()),
+                    kind: CertificateKind::Client,
+                    certificate: certificate.clone(),
+                    chain: Vec::new(),
+                    private_key: Some(PrivateKey::copy_from(&arena(), key).unwrap()),
+                };
+                node.engine().install_certificate(&new)?;
+            }
+            Self::DeleteCertificate(svm, text) => {
+                let named = node.engine().certificate_named(Some(id(node, svm)), &text.parse().unwrap())?;
+                node.engine().delete_certificate(named.id)?;
+            }
             Self::Rekey(svm) => drop(node.engine().rekey_internal(id(node, svm))?.wait()?),
             Self::Own(svm, change) => change.run(node.engine(), id(node, svm))?,
             Self::RestoreKeks(svm) => {
@@ -220,7 +243,7 @@ impl Step {
             })),
             Self::CreateVolume(svm, text, number, encrypted) => {
                 let (object, key) = (volume(number), encrypted.then_some(1));
-                let made = now.clone().with(svm, |svm| drop(svm.volumes.remove(text)));
+                let made = now.clone().with(svm, |svm| svm.volumes.retain(|name, _| name != text));
                 let is_named = now.svm(svm)?.1.volumes.get(text) == Some(&(object, key));
                 match (encrypted, is_named) {
                     // The SVM's first KEK comes in a commit of its own.
@@ -236,6 +259,12 @@ impl Step {
                 let (object, _) = svm.volumes.remove(text).expect("a volume");
                 svm.keys.remove(&object);
             })),
+            Self::Install(svm, text) => {
+                is(before.clone().with(svm, |svm| svm.certificates.extend([(text.to_owned(), true)])))
+            }
+            Self::DeleteCertificate(svm, text) => {
+                is(before.clone().with(svm, |svm| svm.certificates.retain(|name, _| name != text)))
+            }
             Self::Rekey(svm) => rekeyed(before, now, svm),
             Self::CancelRekey(svm) => match rekeyed(before, now, svm)? {
                 // Where a crash came before the cancellation, the rekey goes on to its end.
@@ -261,6 +290,16 @@ impl Step {
             }
         }
     }
+}
+
+/// Made once: a certificate, and its private key.
+fn certificate() -> &'static (CertificateDer<'static>, Vec<u8>) {
+    static MADE: OnceLock<(CertificateDer<'static>, Vec<u8>)> = OnceLock::new();
+    MADE.get_or_init(|| {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let params = rcgen::CertificateParams::new(vec!["host.example".to_owned()]).unwrap();
+        (params.self_signed(&key).unwrap().der().clone(), key.serialize_der())
+    })
 }
 
 fn id(node: &Node, svm: &str) -> SvmId {

@@ -7,7 +7,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use claviger::store::MemoryStore;
 use claviger::{
-    Engine, KeystoreError, KeystoreInfo, ObjectRef, OnboardMode, Options, Store, SvmId, Table, VolumeEncryption,
+    CertificateInfo, Engine, KeystoreError, KeystoreInfo, ObjectRef, OnboardMode, Options, Store, SvmId, Table,
+    VolumeEncryption,
 };
 use uuid::Uuid;
 
@@ -36,6 +37,8 @@ pub(crate) struct Svm {
     pub(crate) keys: BTreeMap<ObjectRef, Versions>,
     /// By name: which volume it is, and the newest version of its key.
     pub(crate) volumes: BTreeMap<String, (ObjectRef, Option<u32>)>,
+    /// By name, and whether each has its private key.
+    pub(crate) certificates: BTreeMap<String, bool>,
 }
 
 impl Svm {
@@ -83,6 +86,9 @@ impl View {
         });
         let all = engine.keystores();
         let named = |one: &KeystoreInfo| (one.name.as_ref().unwrap().to_string(), one.clone());
+        let certificates: Vec<_> =
+            engine.certificates().unwrap().into_iter().map(|one| one.certificate.unwrap()).collect();
+        let has_key = |one: &CertificateInfo| (one.name.to_string(), one.has_private_key);
         let svms = engine.svms().into_iter().map(|info| {
             let kek = engine.kek(info.id()).unwrap();
             if kek.is_some_and(|kek| !kek.in_memory) {
@@ -106,6 +112,7 @@ impl View {
             });
             let svm = Svm {
                 volumes: volumes.collect(),
+                certificates: certificates.iter().filter(|one| one.scope == Some(info.id())).map(has_key).collect(),
                 name: info.name().unwrap().to_string(),
                 is_admin: info.is_admin(),
                 kek: kek.map(|kek| (kek.version.get(), kek.retiring.map(|version| version.get()))),

@@ -5,6 +5,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod log;
+mod objects;
 mod own;
 mod types;
 
@@ -67,6 +68,8 @@ fn nothing_that_is_said_logged_or_kept_holds_a_secret() {
     run.refusals(&dir, scratch.path());
     run.damage(&dir);
     run.own_keystores();
+    run.volumes();
+    run.certificates();
 
     let key = random_text(64);
     run.secrets.passphrase(&key);

@@ -25,6 +25,7 @@ use crate::common::volume;
 const SILENT: [(&str, &str); 7] = [
     ("claviger::Anchor", "a trait"),
     ("claviger::Blame", "a trait"),
+    ("claviger::CertificateDer", "public bytes; of the rustls-pki-types crate"),
     ("claviger::Engine", "has no Debug"),
     ("claviger::Platform", "a trait"),
     ("claviger::KeyCounts", "an alias of a map"),
