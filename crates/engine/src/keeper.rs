@@ -9,6 +9,7 @@ use claviger_wrap::{KekVersion, Key256, SvmId};
 
 use crate::check::Hop;
 use crate::error::{Advice, Blame, Fault};
+use crate::metered::{Kind, Metered};
 use crate::options::Options;
 
 /// Keeps an SVM-KEK safe: outside the node, or under a passphrase.
@@ -42,7 +43,7 @@ pub(crate) trait Keeper: Send + Sync {
     fn probe(&self, each: &mut dyn FnMut(Hop)) -> Result<(), KeeperError>;
 }
 
-/// How the engine calls keepers: as they are, or with the faults of a test in between.
+/// How the engine calls keepers: measured, and with the faults of a test in between.
 #[derive(Clone, Default)]
 pub(crate) struct Calls {
     #[cfg(feature = "faults")]
@@ -67,12 +68,13 @@ impl Calls {
     }
 
     /// The keeper as it is to be called.
-    pub(crate) fn to(&self, keeper: Arc<dyn Keeper>) -> Arc<dyn Keeper> {
+    pub(crate) fn to(&self, kind: Kind, keeper: Arc<dyn Keeper>) -> Arc<dyn Keeper> {
         #[cfg(feature = "faults")]
-        if let Some(faults) = &self.faults {
-            return faults.between(keeper);
-        }
-        keeper
+        let keeper = match &self.faults {
+            Some(faults) => faults.between(keeper),
+            None => keeper,
+        };
+        Arc::new(Metered { kind, keeper })
     }
 }
 

@@ -20,6 +20,7 @@ use crate::key_error::KeyError;
 use crate::keys::closed;
 use crate::live::{Closed, Keks, LiveSvm};
 use crate::live_keystores::Keystores;
+use crate::metered::Kind;
 use crate::onboard::{self, OnboardKeeper};
 use crate::own_keeper::NoKeeper;
 use crate::records::{Attempts, Body, KeystoreRecord, OnboardRecord, Read, RecordError, Records, V1};
@@ -328,7 +329,7 @@ impl Core {
         match self.keystore.state.load().as_ref() {
             State::Present(present) if present.record.body.keystore == keystore => {
                 let keeper = present.keeper.clone().ok_or(Closed::Locked)?;
-                Ok(self.calls.to(keeper))
+                Ok(self.calls.to(Kind::Onboard, keeper))
             }
             State::Damaged => Err(Closed::Damaged),
             State::Present(_) | State::None => Err(Closed::NoKeystore),
@@ -377,7 +378,7 @@ impl Core {
     pub(crate) fn cluster_keeper(&self) -> Result<(Uuid, Arc<dyn Keeper>), KeyError> {
         match self.keystore.state.load().as_ref() {
             State::Present(present) => match &present.keeper {
-                Some(keeper) => Ok((present.record.body.keystore, self.calls.to(keeper.clone()))),
+                Some(keeper) => Ok((present.record.body.keystore, self.calls.to(Kind::Onboard, keeper.clone()))),
                 None => Err(KeyError::KeystoreLocked),
             },
             State::None => Err(KeyError::NoKeystore),

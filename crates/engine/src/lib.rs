@@ -66,6 +66,7 @@ mod keystore_name;
 mod keystores;
 mod live;
 mod live_keystores;
+mod metered;
 mod onboard;
 mod onboard_deletion;
 mod open_error;

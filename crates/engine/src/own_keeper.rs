@@ -8,6 +8,7 @@ use claviger_wrap::SvmId;
 use crate::engine::Core;
 use crate::keeper::Keeper;
 use crate::live_keystores::{LiveKeystore, Watched};
+use crate::metered::Kind;
 use crate::records::{Configuration, KeeperRecord};
 
 /// Why a keystore has no keeper.
@@ -43,26 +44,27 @@ impl Core {
     /// The keeper of a keystore of the SVM's own. Nothing is sent.
     pub(crate) fn own_keeper(&self, svm: SvmId, live: &LiveKeystore) -> Result<Arc<dyn Keeper>, NoKeeper> {
         live.keeper(|| {
-            let keeper = self.calls.to(self.make_keeper(svm, &live.configuration)?);
+            let keeper = self.trial_keeper(svm, &live.configuration)?;
             Ok(Arc::new(Watched::new(live, keeper, self.clock.clone())))
         })
     }
 
     /// A keeper with this configuration, which need not be in force. Its contacts are not noted.
     pub(crate) fn trial_keeper(&self, svm: SvmId, configuration: &Configuration) -> Result<Arc<dyn Keeper>, NoKeeper> {
-        Ok(self.calls.to(self.make_keeper(svm, configuration)?))
+        let (kind, keeper) = self.make_keeper(svm, configuration)?;
+        Ok(self.calls.to(kind, keeper))
     }
 
     #[cfg(feature = "barbican")]
-    fn make_keeper(&self, svm: SvmId, configuration: &Configuration) -> Result<Arc<dyn Keeper>, NoKeeper> {
+    fn make_keeper(&self, svm: SvmId, configuration: &Configuration) -> Result<(Kind, Arc<dyn Keeper>), NoKeeper> {
         let Configuration { keystore, keeper: KeeperRecord::Barbican(record), .. } = configuration;
         let seal = crate::barbican::CredentialSeal::of(self.records.sealing(), &self.arena, svm, *keystore)?;
-        let authorities = self.authorities.of(svm);
-        Ok(Arc::new(crate::barbican::BarbicanKeeper::new(record, &seal, authorities, &self.calls)?))
+        let keeper = crate::barbican::BarbicanKeeper::new(record, &seal, self.authorities.of(svm), &self.calls)?;
+        Ok((Kind::Barbican, Arc::new(keeper)))
     }
 
     #[cfg(not(feature = "barbican"))]
-    fn make_keeper(&self, _: SvmId, configuration: &Configuration) -> Result<Arc<dyn Keeper>, NoKeeper> {
+    fn make_keeper(&self, _: SvmId, configuration: &Configuration) -> Result<(Kind, Arc<dyn Keeper>), NoKeeper> {
         let KeeperRecord::Barbican(_) = configuration.keeper;
         Err(NoKeeper::NotBuilt { kind: "barbican" })
     }
