@@ -1,5 +1,6 @@
 //! The arguments, and the help that explains them.
 
+mod daemon;
 mod key;
 mod keystore;
 mod proxy;
@@ -15,6 +16,7 @@ use uuid::Uuid;
 use self::quiet::quiet;
 use crate::exit::EXIT_CODES;
 
+pub(crate) use self::daemon::{AccountCommand, AuditCommand, NewPassword, ServeArgs};
 pub(crate) use self::key::{AlgorithmArg, KeyCommand, New, NewKeys, RotateCommand, SvmArg};
 pub(crate) use self::keystore::{
     BarbicanArgs, BarbicanChanges, CredentialSource, KeystoreArg, KeystoreCommand, KeystoreCreateCommand, ProxyPassword,
@@ -161,6 +163,20 @@ pub(crate) enum Command {
     /// Asks the keepers of KEKs, as a start does, and waits for them 15 s at most.
     #[command(after_help = "Example:\n  claviger show --dir /var/lib/claviger")]
     Show,
+
+    /// Serve the hierarchy over HTTPS, to clients of ONTAP's REST API and to this program
+    #[command(after_help = "Example:\n  claviger serve --config /etc/claviger/claviger.toml\n  claviger serve --dev")]
+    Serve(ServeArgs),
+
+    /// Accounts of the service: create, list, set a password, delete
+    ///
+    /// A service that runs heeds the change at once.
+    #[command(subcommand)]
+    Account(AccountCommand),
+
+    /// The service's audit log: verify
+    #[command(subcommand)]
+    Audit(AuditCommand),
 
     /// Print the completions of a shell
     #[command(

@@ -7,6 +7,7 @@ use claviger::{
     Advice, BackupError, BackupTextError, Blame, CopyError, Fault, JobError, KeyError, KeystoreError, OpenEngineError,
     RekeyError, SvmError, SvmKeystoreError,
 };
+use claviger_server::{AccountsError, AuditError};
 
 /// How a command ends. The numbers are an interface: scripts tell them apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,6 +149,24 @@ pub(crate) fn of_backup(error: &BackupError) -> Exit {
         BackupError::Open(error) => of_open(error),
         BackupError::Key(error) => of_key(error),
         error => by_blame(error),
+    }
+}
+
+pub(crate) fn of_accounts(error: &AccountsError) -> Exit {
+    match error {
+        AccountsError::Exists { .. } => Exit::Taken,
+        AccountsError::Unknown { .. } => Exit::NotFound,
+        AccountsError::Password => Exit::Request,
+        AccountsError::Format { .. } => Exit::Damage,
+        _ => Exit::Node,
+    }
+}
+
+pub(crate) fn of_audit(error: &AuditError) -> Exit {
+    match error {
+        AuditError::File { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Exit::NotFound,
+        AuditError::Damaged { .. } => Exit::Damage,
+        _ => Exit::Node,
     }
 }
 

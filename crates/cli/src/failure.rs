@@ -10,6 +10,7 @@ use claviger::{
     ArenaError, BackupError, Blame, CopyError, Fault, JobError, KeeperError, KeyError, KeystoreError, KeystoreName,
     OpenEngineError, PassphraseError, PemError, RecordError, RekeyError, SvmError, SvmKeystoreError,
 };
+use claviger_server::{AccountsError, AuditError, ConfigErrors, DevError, FactsError, StartError};
 use serde::Serialize;
 
 use crate::exit::{self, Exit};
@@ -78,6 +79,20 @@ pub(crate) enum Failure {
     Passphrase(#[from] PassphraseError),
     #[error(transparent)]
     Memory(#[from] ArenaError),
+    #[error("the two passwords differ")]
+    PasswordsDiffer,
+    #[error(transparent)]
+    Config(#[from] ConfigErrors),
+    #[error(transparent)]
+    Accounts(#[from] AccountsError),
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error(transparent)]
+    Dev(#[from] DevError),
+    #[error(transparent)]
+    Facts(#[from] FactsError),
 }
 
 /// A failure as JSON.
@@ -99,7 +114,7 @@ impl Failure {
             Self::Locked => Exit::Passphrase,
             Self::NotGiven(secret) | Self::Terminal { secret, .. } => match secret {
                 Secret::Passphrase => Exit::Passphrase,
-                Secret::Credential | Secret::ProxyPassword => Exit::Request,
+                Secret::Credential | Secret::ProxyPassword | Secret::Password => Exit::Request,
             },
             Self::NoKeystore | Self::UnknownKeystore { .. } => Exit::NotFound,
             Self::FileExists { .. } => Exit::Taken,
@@ -117,6 +132,13 @@ impl Failure {
             Self::Job(error) => exit::of_job(error),
             Self::Backup(error) => exit::of_backup(error),
             Self::Copy(error) => exit::of_copy(error),
+            Self::PasswordsDiffer | Self::Config(_) => Exit::Request,
+            Self::Accounts(error) | Self::Dev(DevError::Accounts(error)) => exit::of_accounts(error),
+            Self::Audit(error) | Self::Start(StartError::Audit(error)) => exit::of_audit(error),
+            Self::Dev(DevError::Open(error)) => exit::of_open(error),
+            Self::Start(StartError::Tls(_)) => Exit::Request,
+            Self::Start(_) | Self::Dev(_) => Exit::Node,
+            Self::Facts(_) => Exit::Failed,
             Self::Records(error) => exit::by_blame(error),
         }
     }
@@ -130,6 +152,7 @@ impl Failure {
             Self::NotGiven(secret) | Self::Terminal { secret, .. } => match secret {
                 Secret::Passphrase => PASSPHRASE_ADVICE.into(),
                 Secret::Credential => "give it with --credential-file or --credential-fd, or on a terminal".into(),
+                Secret::Password => "give it with --new-password-file or --new-password-fd, or on a terminal".into(),
                 Secret::ProxyPassword => {
                     "give it with --proxy-password-file or --proxy-password-fd, or on a terminal".into()
                 }
@@ -145,7 +168,7 @@ impl Failure {
             Self::Passphrase(PassphraseError::NotAscii) => {
                 "use letters, digits, blanks and punctuation of ASCII".into()
             }
-            Self::TooLong(Secret::Credential | Secret::ProxyPassword) => "see whether it is the right file".into(),
+            Self::TooLong(Secret::Credential | Secret::ProxyPassword | Secret::Password) => "see whether it is the right file".into(),
             Self::Certificates { .. } => "name a file with certificates of authorities, as PEM".into(),
             Self::UnknownKeystore { .. } | Self::SvmKeystore(SvmKeystoreError::Unknown { .. }) => {
                 "`claviger keystore list` shows the keystores that there are".into()
@@ -205,6 +228,15 @@ impl Failure {
             Self::Records(error) => by_blame(error),
             Self::Memory(error) | Self::Passphrase(PassphraseError::Arena(error)) => by_blame(error),
             Self::Random(_) | Self::Passphrase(_) => "try again later".into(),
+            Self::PasswordsDiffer => "type the same password twice".into(),
+            Self::Config(_) => "mend the file, the variables or the arguments; docs/service.md lists the keys".into(),
+            Self::Accounts(AccountsError::Unknown { .. }) => {
+                "`claviger account list` shows the accounts that there are".into()
+            }
+            Self::Accounts(AccountsError::Password) => "choose another password".into(),
+            Self::Accounts(_) | Self::Audit(_) => "see to the file, then try again".into(),
+            Self::Start(_) | Self::Dev(_) => "see to the cause, then start again".into(),
+            Self::Facts(_) => "report it".into(),
         }
     }
 

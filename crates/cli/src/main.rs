@@ -23,7 +23,7 @@ use clap::Parser as _;
 use tracing_subscriber::EnvFilter;
 use zeroizing_alloc::ZeroAlloc;
 
-use crate::args::Args;
+use crate::args::{Args, Command};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Output;
@@ -41,7 +41,12 @@ fn main() -> ExitCode {
         Err(error) => return not_parsed(&error).into(),
     };
     let output = Output::new(args.common.json);
-    let done = log_to_stderr(&output).and_then(|()| commands::run(args, output));
+    let logging = match args.command {
+        // As its configuration says.
+        Command::Serve(_) => Ok(()),
+        _ => log_to_stderr(&output),
+    };
+    let done = logging.and_then(|()| commands::run(args, output));
     match done {
         Ok(exit) => exit,
         Err(failure) => output.failure(&failure),

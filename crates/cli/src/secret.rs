@@ -21,6 +21,8 @@ pub(crate) enum Secret {
     Credential,
     /// What a proxy's user is proved with.
     ProxyPassword,
+    /// What an account of the service is proved with.
+    Password,
 }
 
 impl Secret {
@@ -29,7 +31,7 @@ impl Secret {
         match self {
             Self::Passphrase => 256,
             // With the end of its line it has room in one slot of key memory.
-            Self::Credential | Self::ProxyPassword => 1_000,
+            Self::Credential | Self::ProxyPassword | Self::Password => 1_000,
         }
     }
 
@@ -38,6 +40,7 @@ impl Secret {
             Self::Passphrase => "read the passphrase from",
             Self::Credential => "read the application credential's secret from",
             Self::ProxyPassword => "read the proxy's password from",
+            Self::Password => "read the password from",
         }
     }
 
@@ -46,6 +49,7 @@ impl Secret {
             Self::Passphrase => "Passphrase: ",
             Self::Credential => "Secret of the application credential: ",
             Self::ProxyPassword => "Password of the proxy's user: ",
+            Self::Password => "Password of the service's account: ",
         }
     }
 }
@@ -56,6 +60,7 @@ impl fmt::Display for Secret {
             Self::Passphrase => "passphrase",
             Self::Credential => "secret of the application credential",
             Self::ProxyPassword => "password of the proxy's user",
+            Self::Password => "password of the service's account",
         })
     }
 }
@@ -178,7 +183,7 @@ mod tests {
 
     use super::*;
 
-    const ALL: [Secret; 3] = [Secret::Passphrase, Secret::Credential, Secret::ProxyPassword];
+    const ALL: [Secret; 4] = [Secret::Passphrase, Secret::Credential, Secret::ProxyPassword, Secret::Password];
 
     fn arena() -> Arena {
         Arena::new(&ArenaOptions { keys: 16, states: 16, ..ArenaOptions::default() }).unwrap()

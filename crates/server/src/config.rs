@@ -269,6 +269,18 @@ mod tests {
     }
 
     #[test]
+    fn the_example_says_the_defaults() {
+        let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/service/claviger.toml");
+        let given = Config::load(Some(&example), [], Overrides::default()).unwrap();
+        assert_eq!(given, Config::load(None, [], Overrides::default()).unwrap());
+        let text = std::fs::read_to_string(&example).unwrap();
+        for key in keys::KEYS {
+            let name = key.rsplit('.').next().unwrap();
+            assert!(text.contains(&format!("{name} = ")), "{key} is not in the example");
+        }
+    }
+
+    #[test]
     fn a_file_that_is_not_there_is_told() {
         let errors = Config::load(Some(Path::new("/nonexistent/c.toml")), [], Overrides::default()).unwrap_err();
         assert!(matches!(errors.errors(), [ConfigError::Unread { .. }]));

@@ -17,7 +17,7 @@ const CLUSTER: &str = "cluster1";
 /// Below the directory that was given or made: a hierarchy wants one to itself.
 const HIERARCHY: &str = "hierarchy";
 
-/// What a service for trying things on needs. Its directory, where none was given, is gone when this is dropped.
+/// What a service to try things on needs. Its directory, where none was given, is gone when this is dropped.
 pub struct DevSite {
     /// Its configuration: all defaults, but for where it listens and its data directory.
     pub config: Config,
@@ -31,39 +31,45 @@ pub struct DevSite {
 }
 
 impl DevSite {
-    /// Makes the hierarchy where there is none, with nothing but its admin SVM, and the account. `listen` is a port of loopback that
-    /// nobody has, where it is not given.
+    /// Chooses the directory, or makes one, and the password. `listen` is a port of loopback that nobody has, where it is not given.
     ///
     /// # Errors
     /// [`DevError`].
-    pub fn prepare(
-        dir: Option<&Path>,
-        listen: Option<SocketAddr>,
-        arena: &Arena,
-        options: Options,
-    ) -> Result<(Self, Engine), DevError> {
-        let scratch = match dir {
-            Some(_) => None,
-            None => Some(tempfile::Builder::new().prefix("claviger-dev-").tempdir().map_err(DevError::Scratch)?),
+    pub fn prepare(dir: Option<&Path>, listen: Option<SocketAddr>, arena: &Arena) -> Result<Self, DevError> {
+        let (data_dir, scratch) = match dir {
+            Some(dir) => (dir.join(HIERARCHY), None),
+            None => {
+                let scratch = tempfile::Builder::new().prefix("claviger-dev-").tempdir().map_err(DevError::Scratch)?;
+                (scratch.path().join(HIERARCHY), Some(scratch))
+            }
         };
-        let dir = dir.or_else(|| scratch.as_ref().map(TempDir::path)).unwrap_or_else(|| Path::new("."));
-        let data_dir = dir.join(HIERARCHY);
         let listen = listen.unwrap_or_else(|| (Ipv4Addr::LOCALHOST, 0).into());
         let overrides = Overrides { listen: Some(listen), data_dir: Some(data_dir.clone()) };
-        let config = Config::load(None, [], overrides)?;
+        Ok(Self {
+            config: Config::load(None, [], overrides)?,
+            user: AccountName::admin(),
+            password: password(arena)?,
+            authority: tls::own_authority(&data_dir),
+            _scratch: scratch,
+        })
+    }
+
+    /// Makes the hierarchy where there is none, with nothing but its admin SVM, and opens it to the account.
+    ///
+    /// # Errors
+    /// [`DevError`].
+    pub fn open(&self, options: Options) -> Result<Engine, DevError> {
+        let data_dir = &self.config.data_dir;
         let engine = match data_dir.exists() {
-            true => Engine::open(&data_dir, options)?,
-            false => Engine::create(&data_dir, &CLUSTER.parse::<SvmName>()?, options)?,
+            true => Engine::open(data_dir, options)?,
+            false => Engine::create(data_dir, &CLUSTER.parse::<SvmName>()?, options)?,
         };
-        let user = AccountName::admin();
-        let password = password(arena)?;
-        let mut accounts = Accounts::load(&data_dir)?;
-        match accounts.list().iter().any(|account| account.name == user) {
-            true => accounts.set_password(&user, &password)?,
-            false => accounts.create(user.clone(), Role::Admin, &password)?,
+        let mut accounts = Accounts::load(data_dir)?;
+        match accounts.list().iter().any(|account| account.name == self.user) {
+            true => accounts.set_password(&self.user, &self.password)?,
+            false => accounts.create(self.user.clone(), Role::Admin, &self.password)?,
         }
-        let authority = tls::own_authority(&data_dir);
-        Ok((Self { config, user, password, authority, _scratch: scratch }, engine))
+        Ok(engine)
     }
 }
 

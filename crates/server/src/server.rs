@@ -98,20 +98,20 @@ impl Server {
     /// # Errors
     /// [`StartError::Signals`].
     pub fn run(self) -> Result<(), StartError> {
-        self.run_then(|| ())
+        self.run_then(|_| ())
     }
 
-    /// The same; `ready` is called when a signal is heard from then on.
+    /// The same; `ready` is called once signals are heard.
     ///
     /// # Errors
     /// As [`Server::run`].
-    pub fn run_then(self, ready: impl FnOnce()) -> Result<(), StartError> {
+    pub fn run_then(self, ready: impl FnOnce(&Self)) -> Result<(), StartError> {
         let mut signals = {
             let _runtime = self.runtime.enter();
             Signals::new().map_err(StartError::Signals)?
         };
         notify(&[NotifyState::Ready]);
-        ready();
+        ready(&self);
         while let Heard::Reload = self.runtime.block_on(signals.next()) {
             self.reload_on_signal();
         }

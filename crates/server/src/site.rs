@@ -84,6 +84,7 @@ pub(crate) struct Parts {
 impl Site {
     pub(crate) fn new(parts: Parts) -> Self {
         let Parts { limits, logins, audit, registry, gauges, tls, danger_metrics_without_login, api } = parts;
+        registry.explain(&names::HELP);
         Self {
             admission: Arc::new(Semaphore::new(limits.requests)),
             limits,

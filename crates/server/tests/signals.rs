@@ -13,18 +13,18 @@ const LONG: Duration = Duration::from_secs(60);
 
 #[test]
 fn sighup_reads_certificates_again_and_sigterm_stops() {
-    // What systemd is told, in order.
     let dir = tempfile::tempdir().unwrap();
     let arena = Arena::new(&ArenaOptions { keys: 256, states: 64, ..ArenaOptions::default() }).unwrap();
     let options = Options { memory: KeyMemory::Shared(arena.clone()), ..Options::default() };
-    let (site, engine) = DevSite::prepare(Some(dir.path()), None, &arena, options).unwrap();
+    let site = DevSite::prepare(Some(dir.path()), None, &arena).unwrap();
+    let engine = site.open(options).unwrap();
     let server = Server::start(&site.config, Arc::new(engine), Registry::default(), axum::Router::new()).unwrap();
     let address = server.address();
     let tls = site.authority.parent().unwrap().to_owned();
     let first = serial_of(address, &site.authority).unwrap();
 
     let (ready, is_ready) = mpsc::channel();
-    let running = std::thread::spawn(move || server.run_then(|| ready.send(()).unwrap()));
+    let running = std::thread::spawn(move || server.run_then(|_| ready.send(()).unwrap()));
     is_ready.recv_timeout(LONG).unwrap();
     // Its own certificate is made anew where it is missing.
     std::fs::remove_file(tls.join("server.pem")).unwrap();

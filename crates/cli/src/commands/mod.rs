@@ -1,5 +1,7 @@
 //! The commands: each does one thing through the library and prints the result.
 
+mod account;
+mod audit;
 mod backup;
 mod completions;
 mod init;
@@ -10,6 +12,7 @@ mod keystore;
 mod migrate;
 mod quickstart;
 mod rekey;
+mod serve;
 mod show;
 mod store;
 mod svm;
@@ -24,6 +27,7 @@ use crate::session::Session;
 /// Runs the command of `args`.
 pub(crate) fn run(args: Args, output: Output) -> Result<Exit, Failure> {
     let Args { common, command } = args;
+    let serve = serve::Given::of(&common);
     let session = || Session::new(common, output);
     match command {
         Command::Quickstart { keys, store } => quickstart::run(&session()?, keys, store.store),
@@ -39,6 +43,9 @@ pub(crate) fn run(args: Args, output: Output) -> Result<Exit, Failure> {
         Command::Store(command) => store::run(&session()?, &command),
         Command::Job(command) => job::run(&session()?, &command),
         Command::Show => show::run(&session()?),
+        Command::Serve(args) => serve::run(args, &serve),
+        Command::Account(command) => account::run(&session()?, command),
+        Command::Audit(command) => audit::run(&session()?, &command),
         Command::Completions { shell } => completions::run(output, shell),
     }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use claviger::{Engine, JobInfo, JobOperation, JobStatus, KeyError, KeyType, Protection, SvmInfo};
 use jiff::Timestamp;
 
+use super::names;
 use super::recorder::Registry;
 
 /// Keys counted in one look at the store.
@@ -55,13 +56,12 @@ impl Counted {
     }
 
     fn publish(&self, registry: &Registry) {
-        const KEYS: &str = "claviger_keys";
-        registry.clear(KEYS);
+        registry.clear(names::KEYS);
         for (kind, count) in self.keys.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             let Kind { svm, key_type, kek_version } = kind;
             let kek_version = kek_version.map_or_else(|| "unknown".to_owned(), |version| version.to_string());
             let labels = [("svm", svm.as_str()), ("type", key_type), ("kek_version", kek_version.as_str())];
-            registry.set(KEYS, &labels, float(*count));
+            registry.set(names::KEYS, &labels, float(*count));
         }
     }
 }
@@ -102,19 +102,17 @@ pub(crate) struct Gauges {
 impl Gauges {
     /// Reads memory, and the few records of jobs.
     pub(crate) fn publish(&self, registry: &Registry, certificates: &[(&'static str, Timestamp)]) {
-        const MEMORY: &str = "claviger_memory_protection";
-        const EXPIRY: &str = "claviger_certificate_expiry_timestamp_seconds";
-        registry.clear(MEMORY);
+        registry.clear(names::PROTECTION);
         let protection: Protection = self.engine.protection();
-        registry.set(MEMORY, &[("protection", protection.as_str())], 1.0);
+        registry.set(names::PROTECTION, &[("protection", protection.as_str())], 1.0);
         let usage = self.engine.memory();
         for (kind, slots) in [("key", usage.keys), ("state", usage.states)] {
-            registry.set("claviger_memory_slots_used", &[("kind", kind)], float(slots.used as u64));
-            registry.set("claviger_memory_slots", &[("kind", kind)], float(slots.capacity as u64));
+            registry.set(names::SLOTS_USED, &[("kind", kind)], float(slots.used as u64));
+            registry.set(names::SLOTS, &[("kind", kind)], float(slots.capacity as u64));
         }
         for (certificate, expiry) in certificates {
             registry.set(
-                EXPIRY,
+                names::CERTIFICATE_EXPIRY,
                 &[("certificate", certificate)],
                 float(u64::try_from(expiry.as_second()).unwrap_or(0)),
             );
@@ -125,32 +123,28 @@ impl Gauges {
     }
 
     fn publish_keks(&self, registry: &Registry) {
-        const CREATED: &str = "claviger_kek_created_timestamp_seconds";
-        const VERSION: &str = "claviger_kek_version";
-        const IN_MEMORY: &str = "claviger_kek_in_memory";
-        [CREATED, VERSION, IN_MEMORY].into_iter().for_each(|name| registry.clear(name));
+        [names::KEK_CREATED, names::KEK_VERSION, names::KEK_IN_MEMORY]
+            .into_iter()
+            .for_each(|name| registry.clear(name));
         for svm in self.engine.svms() {
             let name = name_of(&svm);
             let labels = [("svm", name.as_str())];
             match self.engine.kek(svm.id()) {
                 Ok(Some(kek)) => {
                     let created = u64::try_from(kek.created.as_second()).unwrap_or(0);
-                    registry.set(CREATED, &labels, float(created));
-                    registry.set(VERSION, &labels, kek.version.get().into());
-                    registry.set(IN_MEMORY, &labels, f64::from(u8::from(kek.in_memory)));
+                    registry.set(names::KEK_CREATED, &labels, float(created));
+                    registry.set(names::KEK_VERSION, &labels, kek.version.get().into());
+                    registry.set(names::KEK_IN_MEMORY, &labels, f64::from(u8::from(kek.in_memory)));
                 }
                 Ok(None) => {}
                 // A damaged record is a KEK that is not there.
-                Err(_) => registry.set(IN_MEMORY, &labels, 0.0),
+                Err(_) => registry.set(names::KEK_IN_MEMORY, &labels, 0.0),
             }
         }
     }
 
     fn publish_jobs(&self, registry: &Registry) {
-        const JOBS: &str = "claviger_jobs";
-        const DONE: &str = "claviger_job_items_done";
-        const TOTAL: &str = "claviger_job_items";
-        [JOBS, DONE, TOTAL].into_iter().for_each(|name| registry.clear(name));
+        [names::JOBS, names::JOB_DONE, names::JOB_TOTAL].into_iter().for_each(|name| registry.clear(name));
         let jobs = match self.engine.jobs() {
             Ok(jobs) => jobs,
             Err(error) => {
@@ -164,14 +158,14 @@ impl Gauges {
             if let JobStatus::Running | JobStatus::Interrupted = job.status {
                 let id = job.id.to_string();
                 let labels = [("job", id.as_str()), ("operation", operation_name(&job.operation))];
-                registry.set(DONE, &labels, float(job.progress.done));
+                registry.set(names::JOB_DONE, &labels, float(job.progress.done));
                 if let Some(total) = job.progress.total {
-                    registry.set(TOTAL, &labels, float(total));
+                    registry.set(names::JOB_TOTAL, &labels, float(total));
                 }
             }
         }
         for (status, count) in by_status {
-            registry.set(JOBS, &[("status", status)], float(count));
+            registry.set(names::JOBS, &[("status", status)], float(count));
         }
     }
 }

@@ -62,6 +62,12 @@ impl Registry {
         metrics::set_global_recorder(self.clone()).is_ok()
     }
 
+    /// Says in what is rendered what each of these names means.
+    pub(crate) fn explain(&self, names: &[(&str, &str)]) {
+        let help = names.iter().map(|(name, help)| ((*name).to_owned(), (*help).to_owned()));
+        self.inner().help.extend(help);
+    }
+
     pub(crate) fn count(&self, name: &'static str, labels: &[(&'static str, &str)]) {
         self.counter(&key(name, labels)).increment(1);
     }

@@ -60,7 +60,8 @@ fn a_service_to_try_things_on_is_all_in_one_directory() {
     let mut passwords = Vec::new();
     for _ in 0..2 {
         let options = claviger::Options { memory: claviger::KeyMemory::Shared(arena().clone()), ..Default::default() };
-        let (site, engine) = DevSite::prepare(Some(dir.path()), None, arena(), options).unwrap();
+        let site = DevSite::prepare(Some(dir.path()), None, arena()).unwrap();
+        let engine = site.open(options).unwrap();
         assert!(engine.svms().iter().any(|svm| svm.is_admin() && svm.name().unwrap().as_str() == "cluster1"));
         let api = axum::Router::new().route("/api/x", axum::routing::get(|| async { "x" }));
         let server = Server::start(&site.config, engine.into(), Registry::default(), api).unwrap();

@@ -1,0 +1,100 @@
+//! `claviger account`.
+
+use std::fmt;
+
+use claviger::{OpenEngineError, SecretBytes, StoreKind};
+use claviger_ontap::Role;
+use claviger_server::{Account, Accounts};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::args::{AccountCommand, NewPassword};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::secret::{Secret, Source, ask, somebody_watches};
+use crate::session::{STORE_DIR, Session};
+
+/// An account, as it is printed.
+#[derive(Serialize)]
+struct AccountView {
+    name: String,
+    role: &'static str,
+    created: Timestamp,
+}
+
+impl AccountView {
+    fn of(account: &Account) -> Self {
+        let Account { name, role, created, .. } = account;
+        let role = match role {
+            Role::Admin => "admin",
+            Role::ReadOnly => "readonly",
+        };
+        Self { name: name.to_string(), role, created: *created }
+    }
+}
+
+impl fmt::Display for AccountView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.name, self.role)
+    }
+}
+
+#[derive(Serialize)]
+struct AccountList {
+    accounts: Vec<AccountView>,
+}
+
+impl fmt::Display for AccountList {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines: Vec<_> = self.accounts.iter().map(ToString::to_string).collect();
+        match lines.is_empty() {
+            true => f.write_str("no accounts; make one with `claviger account create`"),
+            false => f.write_str(&lines.join("\n")),
+        }
+    }
+}
+
+pub(crate) fn run(session: &Session, command: AccountCommand) -> Result<Exit, Failure> {
+    // Before anything is opened: a descriptor that was not given must not name a file of the process's own.
+    let password = match &command {
+        AccountCommand::Create { password, .. } | AccountCommand::SetPassword { password, .. } => {
+            let NewPassword { new_password_file, new_password_fd } = password;
+            Source::new(Secret::Password, new_password_file.clone(), *new_password_fd)?
+        }
+        AccountCommand::List | AccountCommand::Delete { .. } => Source::Prompt,
+    };
+    let dir = session.dir()?;
+    // A directory with accounts and no hierarchy would keep `claviger init` from making one there.
+    StoreKind::of(&dir.join(STORE_DIR)).map_err(OpenEngineError::Store)?;
+    let mut accounts = Accounts::load(dir)?;
+    match command {
+        AccountCommand::Create { name, role, password: _ } => {
+            accounts.create(name, role.into(), &new_password(session, &password)?)?;
+        }
+        AccountCommand::SetPassword { name, password: _ } => {
+            accounts.set_password(&name, &new_password(session, &password)?)?;
+        }
+        AccountCommand::Delete { name } => accounts.delete(&name)?,
+        AccountCommand::List => {}
+    }
+    let accounts = accounts.list().iter().map(AccountView::of).collect();
+    session.output.result(&AccountList { accounts })?;
+    Ok(Exit::Done)
+}
+
+/// Typed, it is typed twice.
+fn new_password(session: &Session, source: &Source) -> Result<SecretBytes, Failure> {
+    let arena = &session.arena;
+    if let Some(given) = source.given(arena, Secret::Password)? {
+        return Ok(given);
+    }
+    if !somebody_watches() {
+        return Err(Failure::NotGiven(Secret::Password));
+    }
+    let first = ask(arena, Secret::Password, "New password: ")?;
+    let second = ask(arena, Secret::Password, "The same again: ")?;
+    match first.ct_eq(second.expose()) {
+        true => Ok(first),
+        false => Err(Failure::PasswordsDiffer),
+    }
+}

@@ -1,0 +1,48 @@
+//! `claviger audit`.
+
+use std::fmt;
+
+use claviger_server::{AuditReport, audit_file, verify_audit};
+use serde::Serialize;
+
+use crate::args::AuditCommand;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::session::Session;
+
+/// What the check found, as it is printed.
+#[derive(Serialize)]
+struct AuditView {
+    entries: u64,
+    head: String,
+    interrupted: u64,
+    unfinished: bool,
+    bad: Option<String>,
+}
+
+impl fmt::Display for AuditView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { entries, head, interrupted, unfinished, bad } = self;
+        if let Some(bad) = bad {
+            return write!(f, "{bad}\n{entries} entries before it follow one another");
+        }
+        write!(f, "{entries} entries follow one another; note the head elsewhere: {head}")?;
+        if *interrupted > 0 {
+            write!(f, "\n{interrupted} requests were interrupted: they have no result")?;
+        }
+        if *unfinished {
+            write!(f, "\nthe last line is unfinished: a crash left it, or it is being written now")?;
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn run(session: &Session, command: &AuditCommand) -> Result<Exit, Failure> {
+    let AuditCommand::Verify = command;
+    let AuditReport { entries, head, interrupted, unfinished, bad, .. } =
+        verify_audit(&audit_file(session.dir()?), |_| {})?;
+    let exit = if bad.is_some() { Exit::Damage } else { Exit::Done };
+    let bad = bad.map(|bad| bad.to_string());
+    session.output.result(&AuditView { entries, head, interrupted, unfinished, bad })?;
+    Ok(exit)
+}
