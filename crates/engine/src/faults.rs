@@ -20,7 +20,20 @@ use crate::keeper::{Keeper, KeeperError, KekPlace, KeptKek};
 pub struct KeeperFaults {
     clock: FaultClock,
     account: Arc<Mutex<Account>>,
+    answers: Arc<Mutex<Answers>>,
     vault: Option<Vault>,
+}
+
+/// How keepers answer that are asked and are there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Answers {
+    /// As they should.
+    #[default]
+    Rightly,
+    /// What nobody can read.
+    Unreadably,
+    /// With another KEK than the one that was asked for, where they hold another.
+    WithAnotherKek,
 }
 
 /// What has become of each KEK, by the keeper's own bytes for it.
@@ -35,7 +48,7 @@ impl KeeperFaults {
     /// Keepers whose calls are events of this clock.
     #[must_use]
     pub fn on(clock: FaultClock) -> Self {
-        Self { clock, account: Arc::default(), vault: None }
+        Self { clock, account: Arc::default(), answers: Arc::default(), vault: None }
     }
 
     /// The same, where keystores at a Barbican find their secrets in this vault instead.
@@ -47,7 +60,12 @@ impl KeeperFaults {
     /// The same keepers after a restart of the process: on another clock, with what they hold.
     #[must_use]
     pub fn after_restart(&self, clock: FaultClock) -> Self {
-        Self { clock, account: self.account.clone(), vault: self.vault.clone() }
+        Self { clock, ..self.clone() }
+    }
+
+    /// Has the keepers answer so from now on.
+    pub fn answer(&self, answers: Answers) {
+        *self.answers.lock().unwrap_or_else(PoisonError::into_inner) = answers;
     }
 
     /// The KEKs that keepers hold as far as the engine was told: those that they answered to have kept or have given back,
@@ -70,7 +88,21 @@ impl KeeperFaults {
         Arc::new(FaultyKeeper { faults: self.clone(), keeper })
     }
 
+    fn answers(&self) -> Answers {
+        *self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is kept of a KEK that is not this one.
+    fn another(&self, kept: &KeptKek) -> Option<KeptKek> {
+        let account = self.account();
+        let mut held = account.iter().filter(|(bytes, holding)| **bytes != kept.bytes && !holding.discarded);
+        held.next().map(|(bytes, _)| KeptKek { bytes: bytes.clone() })
+    }
+
     fn call<T>(&self, name: &'static str, call: impl FnOnce() -> Result<T, KeeperError>) -> Result<T, KeeperError> {
+        if self.answers() == Answers::Unreadably {
+            return Err(KeeperError::Misbehaving { source: "unreadable, as the test wants it".into() });
+        }
         self.clock.call(name, call).map_err(|struck| match struck {
             Struck::Refused => KeeperError::CredentialRefused { source: struck.into() },
             Struck::Dead | Struck::Unreachable => KeeperError::Unreachable { source: struck.into() },
@@ -201,6 +233,11 @@ impl Keeper for FaultyKeeper {
     }
 
     fn fetch(&self, kept: &KeptKek, place: KekPlace) -> Result<Key256, KeeperError> {
+        if self.faults.answers() == Answers::WithAnotherKek
+            && let Some(another) = self.faults.another(kept)
+        {
+            return self.faults.call("fetch", || self.keeper.fetch(&another, place));
+        }
         let key = self.faults.call("fetch", || {
             match self.faults.account().get(&kept.bytes).is_some_and(|holding| holding.discarded) {
                 true => Err(KeeperError::Damaged),

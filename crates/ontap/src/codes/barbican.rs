@@ -30,7 +30,7 @@ codes! {
     MIXED = 65537547 CONFLICT Here
         "Some volume keys of this data SVM are held by the admin SVM's key manager; migrate them first."
         "a rekey while the cluster's keystore keeps the SVM's KEK and the SVM has an enabled keystore of its own";
-    KEK_UNAVAILABLE = 65537551 INTERNAL_SERVER_ERROR Here
+    KEK_UNAVAILABLE = 65537551 OK Here
         "The top-level key protection key (KEK) is not available on at least one node."
         "a GET with state, while the SVM's KEK is not in memory";
     BLOCKED = 65537556 INTERNAL_SERVER_ERROR Here

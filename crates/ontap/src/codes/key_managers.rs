@@ -28,10 +28,10 @@ codes! {
         "Deleting the onboard cluster key database (cluster_kdb) failed."
         "The cluster's keystore is one record; a failure to delete it is 65536233.";
     ENCRYPTED_VOLUMES = 65536239 CONFLICT Here
-        "Encrypted volumes exist for the SVM (onboard delete guard)."
+        "Encrypted volumes exist for the SVM."
         "an onboard delete while a KEK that it keeps protects keys";
     DRIVES_HOLD_KEYS = 65536242 CONFLICT Here
-        "Self-encrypting drives hold an authentication key. (Listed twice in one seed table.)"
+        "Self-encrypting drives hold an authentication key."
         "an onboard delete while the fact storage.drives_with_keys is not 0, or a drive's key is registered";
     PARTNER_UNHEALTHY = 65536310 CONFLICT Here
         "Onboard setup refused: the MetroCluster peer is unhealthy."

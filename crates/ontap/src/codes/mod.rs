@@ -58,6 +58,11 @@ impl Code {
         Problem::new(self.status, self.number, self.meaning)
     }
 
+    /// The error in its own words, and why.
+    pub(crate) fn because(self, error: &dyn std::error::Error) -> Problem {
+        self.with(format!("{} {}.", self.meaning, chain(error)))
+    }
+
     /// The error, in these words.
     pub(crate) fn with(self, message: impl Into<String>) -> Problem {
         Problem::new(self.status, self.number, message)

@@ -3,7 +3,7 @@
 
 use claviger::{DeleteOnboardError, FactName, KeyError, Refusal};
 
-use super::{Code, barbican, chain, in_use, key_managers, missing_entry, public, unsupported};
+use super::{Code, barbican, in_use, key_managers, missing_entry, public, unsupported};
 use crate::problem::Problem;
 
 /// What was asked for.
@@ -69,5 +69,5 @@ pub(crate) fn of_delete_onboard(error: &DeleteOnboardError) -> Problem {
         DeleteOnboardError::Record { .. } => key_managers::WRAPPED_KDB_NOT_DELETED,
         _ => key_managers::NOT_KNOWN_SAFE,
     };
-    code.with(format!("{} {}.", code.meaning, chain(error)))
+    code.because(error)
 }

@@ -74,14 +74,16 @@ fn change(call: &Call<'_>, _: &mut Query, body: &Body) -> Result<Answer, Problem
     let interval = number(body, INTERVAL, PollingInterval::try_from)?;
     let retries = number(body, RETRIES, RetryCount::try_from)?;
     let now = engine.settings().map_err(|error| of_records(&error))?;
-    // Key servers come with the KMIP keeper: until then nothing is polled.
-    if interval.is_some_and(|interval| interval != now.health_monitor_polling_interval) {
+    let is_changed = interval.is_some_and(|interval| interval != now.health_monitor_polling_interval);
+    // A Barbican is an external key manager, too.
+    if is_changed && !engine.keystores().iter().any(|keystore| keystore.svm.is_some()) {
         return Err(code::POLLING_NO_EXTERNAL.problem().about(INTERVAL));
     }
     if body.gives(MODE) || body.gives("passphrase") {
         change_mode(engine, body)?;
     }
     let changed = engine.change_settings(|settings| {
+        settings.health_monitor_polling_interval = interval.unwrap_or(settings.health_monitor_polling_interval);
         settings.cloud_kms_retry_count = retries.unwrap_or(settings.cloud_kms_retry_count);
         change_policies(&mut settings.health_monitor_policy, body);
     });

@@ -35,9 +35,7 @@ pub(super) fn run(call: &Call<'_>, _: &mut Query, body: &Body) -> Result<Answer,
 /// The trial is the contract's health check.
 fn refused(error: &SvmKeystoreError) -> Problem {
     match (error, error.fault()) {
-        (SvmKeystoreError::Keeper(_), _) | (_, Fault::Keeper) => {
-            code::UPDATE_CHECK_FAILED.with(format!("{} {}.", code::UPDATE_CHECK_FAILED.meaning, codes::chain(error)))
-        }
+        (SvmKeystoreError::Keeper(_), _) | (_, Fault::Keeper) => code::UPDATE_CHECK_FAILED.because(error),
         _ => codes::of_svm_keystore(error),
     }
 }

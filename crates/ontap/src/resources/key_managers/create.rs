@@ -54,8 +54,8 @@ pub(super) fn run(call: &Call<'_>, query: &mut Query, body: &Body) -> Result<Ans
     };
     let onboard = made.map_err(|error| match error {
         KeystoreError::Passphrase(_) => wrong_length(),
-        KeystoreError::Random(_) | KeystoreError::Generate(_) => code::CKEK_NOT_GENERATED.with(codes::chain(&error)),
-        KeystoreError::Records(_) => code::CKEK_NOT_STORED.with(codes::chain(&error)),
+        KeystoreError::Random(_) | KeystoreError::Generate(_) => code::CKEK_NOT_GENERATED.because(&error),
+        KeystoreError::Records(_) => code::CKEK_NOT_STORED.because(&error),
         error => codes::of_keystore(&error),
     })?;
     Ok(Answer::created(instance(COLLECTION, onboard.id)))

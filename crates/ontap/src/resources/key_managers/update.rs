@@ -85,7 +85,7 @@ fn change(engine: &Engine, onboard: &OnboardInfo, existing: &str, new: &str) -> 
     };
     engine.change_passphrase(&existing, &new).map_err(|error| match error {
         KeystoreError::Passphrase(_) => length(),
-        KeystoreError::Records(_) => code::CHANGE_FAILED.with(codes::chain(&error)),
+        KeystoreError::Records(_) => code::CHANGE_FAILED.because(&error),
         error => codes::of_keystore(&error),
     })
 }

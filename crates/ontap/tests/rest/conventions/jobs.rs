@@ -174,8 +174,7 @@ fn a_job_that_was_interrupted_waits_and_goes_on() {
     // Its KEK is not in memory before somebody fetches it.
     stage.api.post(&format!("/security/barbican-kms/{keystore}/restore?return_timeout=60"), &json!({})).is(201);
     stage.api.patch(&format!("{path}?action=resume"), &json!({})).ok();
-    stage.engine.resume_job(job.parse().unwrap()).map_or((), |job| drop(job.wait().unwrap()));
-    assert_eq!(stage.api.get(&path).ok()["state"], "success");
+    assert_eq!(stage.until_ended(&job)["state"], "success");
 }
 
 #[test]

@@ -7,18 +7,17 @@ use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use claviger_ontap::{Audited, Caller, Role, Service, router};
 use serde_json::Value;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Builder;
 use tower::ServiceExt as _;
 
 /// The API over one service.
 pub(crate) struct Client {
     router: Router,
-    runtime: Runtime,
 }
 
 impl Client {
     pub(crate) fn of(service: Arc<Service>) -> Self {
-        Self { router: router(service), runtime: Builder::new_current_thread().enable_all().build().unwrap() }
+        Self { router: router(service) }
     }
 
     /// A request as an administrator sends it, to a path below `/api`.
@@ -110,7 +109,9 @@ impl Ask<'_> {
             request.extensions_mut().insert(Caller { name: "someone".to_owned(), role });
         }
         let router = self.client.router.clone();
-        let (parts, bytes) = self.client.runtime.block_on(async {
+        // With threads of its own: what the caller's thread is denied, they are denied too.
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        let (parts, bytes) = runtime.block_on(async {
             let (parts, body) = router.oneshot(request).await.unwrap().into_parts();
             (parts, to_bytes(body, usize::MAX).await.unwrap())
         });

@@ -14,14 +14,14 @@ use claviger::store::faults::FaultClock;
 use claviger::{
     AnchorSource, Arena, ArenaOptions, BarbicanSettings, Credential, Engine, Facts, Fetching, Key256, KeyAlgorithm,
     KeyMemory, ObjectRef, OnboardMode, Options, Passphrase, Platform, Protection, SealingSource, SecretBytes, Site,
-    SvmId,
+    SvmId, Table,
 };
 use claviger_ontap::Service;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use self::client::{Client, Reply};
-use self::store::{RiggedStore, copy_of};
+use self::store::{Asked, Held, RiggedStore, copy_of};
 
 /// The cluster's name, which stands for the admin SVM.
 pub(crate) const CLUSTER: &str = "cluster1";
@@ -99,8 +99,8 @@ pub(crate) struct Stage {
     pub(crate) store: Arc<RiggedStore>,
     pub(crate) vault: Vault,
     pub(crate) node: Arc<Node>,
-    /// On which the keepers' calls are.
-    pub(crate) calls: FaultClock,
+    /// What befalls those who ask keepers.
+    pub(crate) keepers: KeeperFaults,
 }
 
 impl Stage {
@@ -125,33 +125,32 @@ impl Stage {
     }
 
     fn over(template: &MemoryStore) -> Self {
-        Self::on(RiggedStore::over(copy_of(template)), vault(), FaultClock::counting(), KeyMemory::Shared(arena()))
+        Self::on(copy_of(template), vault(), KeyMemory::Shared(arena()))
     }
 
-    fn on(store: Arc<RiggedStore>, vault: Vault, calls: FaultClock, memory: KeyMemory) -> Self {
-        let node = Arc::new(Node::default());
-        let options = Options { memory, ..options(&vault, &calls, &node) };
+    fn on(disk: MemoryStore, vault: Vault, memory: KeyMemory) -> Self {
+        let (store, node) = (RiggedStore::over(disk), Arc::new(Node::default()));
+        let keepers = KeeperFaults::on(FaultClock::counting()).with_vault(vault.clone());
+        let options = Options { memory, ..options(keepers.clone(), node.clone()) };
         let engine = Arc::new(Engine::open_on(store.clone(), options).unwrap());
         let api = Client::of(Arc::new(Service::new(engine.clone())));
-        Self { api, engine, store, vault, node, calls }
+        Self { api, engine, store, vault, node, keepers }
     }
 
     /// The same after a restart of the process. KEKs that keepers outside the node keep are not in memory, and jobs wait.
     pub(crate) fn restarted(self) -> Self {
-        self.restarted_with(FaultClock::counting(), KeyMemory::Shared(arena()))
+        self.restarted_in(KeyMemory::Shared(arena()))
     }
 
-    /// The same, with other luck of the keepers and other key memory.
-    pub(crate) fn restarted_with(self, calls: FaultClock, memory: KeyMemory) -> Self {
-        let Self { api, engine, store, vault, .. } = self;
-        drop((api, engine));
-        // Nothing of the old process may lie in the way of the new one.
-        Self::on(RiggedStore::over(copy_of(&store.inner)), vault, calls, memory)
+    /// The same with key memory of its own.
+    pub(crate) fn restarted_in(self, memory: KeyMemory) -> Self {
+        let left = copy_of(&self.store.inner);
+        Self::on(left, self.vault, memory)
     }
 
     /// Another process on what this one had left at some time.
     pub(crate) fn restarted_on(self, left: MemoryStore) -> Self {
-        Self::on(RiggedStore::over(left), self.vault, FaultClock::counting(), KeyMemory::Shared(arena()))
+        Self::on(left, self.vault, KeyMemory::Shared(arena()))
     }
 
     pub(crate) fn svm(&self, name: &str) -> SvmId {
@@ -200,6 +199,14 @@ impl Stage {
         self.api.column("/cluster/nodes", "/uuid").remove(0)
     }
 
+    /// Begins a job, and holds it before it does anything until what is returned is dropped.
+    pub(crate) fn begun_and_held(&self, begin: impl FnOnce() -> Reply) -> Held {
+        let held = self.store.hold(|asked| matches!(asked, Asked::Get { table: Table::Jobs }));
+        begin().job();
+        held.reached();
+        held
+    }
+
     /// Waits as a client does for the end of a job, and returns it.
     #[track_caller]
     pub(crate) fn ended(&self, reply: Reply) -> Value {
@@ -233,15 +240,15 @@ fn vault() -> Vault {
     vault
 }
 
-fn options(vault: &Vault, calls: &FaultClock, node: &Arc<Node>) -> Options {
+fn options(keepers: KeeperFaults, node: Arc<Node>) -> Options {
     Options {
         sealing: SealingSource::Provided(sealing_key()),
         anchor: AnchorSource::DangerNone,
         job_retention: Duration::from_secs(3_600),
         resume_jobs: false,
         fetching: Fetching::OnRequest,
-        platform: node.clone(),
-        keeper_faults: Some(KeeperFaults::on(calls.clone()).with_vault(vault.clone())),
+        platform: node,
+        keeper_faults: Some(keepers),
         ..Options::default()
     }
 }
@@ -249,7 +256,7 @@ fn options(vault: &Vault, calls: &FaultClock, node: &Arc<Node>) -> Options {
 /// A hierarchy to copy: deriving keys from a passphrase takes long.
 fn template(onboard: Option<(OnboardMode, &str)>) -> MemoryStore {
     let store = Arc::new(MemoryStore::default());
-    let options = options(&Vault::default(), &FaultClock::counting(), &Arc::default());
+    let options = options(KeeperFaults::on(FaultClock::counting()), Arc::default());
     let options = Options { memory: KeyMemory::Shared(arena()), ..options };
     let engine = Engine::create_on(store.clone(), &CLUSTER.parse().unwrap(), options).unwrap();
     if let Some((mode, text)) = onboard {
