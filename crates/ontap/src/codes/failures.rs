@@ -70,6 +70,7 @@ pub(crate) fn of_svm(error: &SvmError) -> Problem {
         SvmError::Admin => malformed(error.to_string()),
         SvmError::HasKeys { .. }
         | SvmError::HasVolumes { .. }
+        | SvmError::HasCertificates { .. }
         | SvmError::HasKeystores { .. }
         | SvmError::Busy { .. } => in_use(error.to_string()),
         error => of_cause(None, error.into(), chain(error)),
