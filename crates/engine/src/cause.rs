@@ -310,6 +310,7 @@ impl From<&SvmError> for Cause {
             | SvmError::Admin
             | SvmError::HasKeys { .. }
             | SvmError::HasVolumes { .. }
+            | SvmError::HasCertificates { .. }
             | SvmError::HasKeystores { .. } => Self::Request,
             SvmError::Busy { .. } => Self::Conflict,
             SvmError::Keeper(error) => error.into(),
