@@ -7,6 +7,7 @@ use claviger_store::MAX_RECORD_BYTES;
 use claviger_wrap::{RandomError, SvmId};
 use uuid::Uuid;
 
+use crate::cause::Cause;
 use crate::certificate_name::{CertificateKind, CertificateName};
 use crate::error::{Advice, Blame, Fault};
 use crate::key_error::KeyError;
@@ -140,6 +141,31 @@ impl Blame for CertificateError {
             Self::Arena(full) => full.blame(),
             Self::Random(_) => (Fault::Node, Advice::Retry),
             Self::Records(error) => error.blame(),
+        }
+    }
+}
+
+impl From<&CertificateError> for Cause {
+    fn from(error: &CertificateError) -> Self {
+        match error {
+            CertificateError::UnknownSvm { .. }
+            | CertificateError::Unknown { .. }
+            | CertificateError::UnknownName { .. }
+            | CertificateError::NameTaken { .. }
+            | CertificateError::NotACertificate
+            | CertificateError::NotAChain { .. }
+            | CertificateError::NotAnAuthority { .. }
+            | CertificateError::NotARoot(_)
+            | CertificateError::NeedsPrivateKey { .. }
+            | CertificateError::TakesNoPrivateKey { .. }
+            | CertificateError::NotAPrivateKey
+            | CertificateError::OtherPrivateKey(_)
+            | CertificateError::TooLarge { .. } => Self::Request,
+            CertificateError::Damaged { .. } => Self::StoreDamaged,
+            CertificateError::Svm(error) => error.into(),
+            CertificateError::Arena(_) => Self::Node,
+            CertificateError::Random(_) => Self::Random,
+            CertificateError::Records(error) => error.into(),
         }
     }
 }

@@ -3,6 +3,7 @@
 use claviger_wrap::{RandomError, SvmId};
 use uuid::Uuid;
 
+use crate::cause::Cause;
 use crate::error::{Advice, Blame, Fault};
 use crate::key_error::KeyError;
 use crate::records::RecordError;
@@ -96,6 +97,22 @@ impl Blame for VolumeError {
             | Self::NotEncrypted { .. } => (Fault::Caller, Advice::Correct),
             Self::Key(error) => error.blame(),
             Self::Records(error) => error.blame(),
+        }
+    }
+}
+
+impl From<&VolumeError> for Cause {
+    fn from(error: &VolumeError) -> Self {
+        match error {
+            VolumeError::UnknownSvm { .. }
+            | VolumeError::Unknown { .. }
+            | VolumeError::UnknownName { .. }
+            | VolumeError::NameTaken { .. }
+            | VolumeError::Exists { .. }
+            | VolumeError::TooManyAggregates { .. }
+            | VolumeError::NotEncrypted { .. } => Self::Request,
+            VolumeError::Key(error) => error.into(),
+            VolumeError::Records(error) => error.into(),
         }
     }
 }

@@ -46,7 +46,8 @@ macro_rules! targets {
 targets! {
     blobs: key_blob key_record;
     sealed: sealed_record;
-    records: record_node record_svms record_keystores record_keks record_jobs backup_hierarchy;
+    records: record_node record_svms record_keystores record_keks record_jobs record_certificates record_volumes
+        backup_hierarchy;
     backups: backup_text backup_bytes;
     barbican: barbican_metadata barbican_urls keystore_name;
     texts: passphrase svm_name;

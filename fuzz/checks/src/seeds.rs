@@ -147,6 +147,13 @@ fn svm() -> String {
     format!(r#"{{"version":1,"svm":"{SVM}","name":"vs0","admin":false,"created":"{TIME}"}}"#)
 }
 
+fn certificate() -> String {
+    let sealed = "ab".repeat(60);
+    format!(
+        r#"{{"version":1,"certificate":"{OTHER}","svm":null,"name":"one","kind":"client","created":"{TIME}","der":"MIIB","chain":["MIIC"],"private_key":["{sealed}","{sealed}"]}}"#
+    )
+}
+
 fn keystore() -> String {
     let (salt, check, id, wrapped) = ("5a".repeat(32), "c4".repeat(32), "1d".repeat(16), "ab".repeat(40));
     format!(
@@ -280,6 +287,31 @@ fn of_records(add: Add<'_>) {
         add("record_jobs", name, &keyed(&job_key, job(&rekey(&discard), &phase).as_bytes()));
     }
 
+    let id_key = |id: &str| [vec![0], uuid(id)].concat();
+    let certificate = certificate();
+    add("record_certificates", "of-the-cluster", &keyed(&id_key(OTHER), certificate.as_bytes()));
+    let of_svm = certificate.replace(r#""svm":null"#, &format!(r#""svm":"{SVM}""#));
+    add("record_certificates", "of-an-svm", &keyed(&id_key(OTHER), of_svm.as_bytes()));
+    let name = |svm: &str| format!(r#"{{"version":1,"svm":{svm},"name":"one","certificate":"{OTHER}"}}"#);
+    add("record_certificates", "name-in-the-cluster", &keyed(b"\x01\x00one", name("null").as_bytes()));
+    let svm_name_key = [&[1, 1], uuid(SVM).as_slice(), b"one"].concat();
+    add("record_certificates", "name-in-an-svm", &keyed(&svm_name_key, name(&format!(r#""{SVM}""#)).as_bytes()));
+    add("record_certificates", "name-in-another-scope", &keyed(&svm_name_key, name("null").as_bytes()));
+
+    let volume = |key: &str| {
+        format!(
+            r#"{{"version":1,"volume":"{OTHER}","svm":"{SVM}","name":"vol","size":null,"kind":"rw","aggregates":[{{"name":"aggr"}},{{"uuid":"{SVM}"}},{{"both":{{"name":"aggr","uuid":"{SVM}"}}}}],"created":"{TIME}","key":{key}}}"#
+        )
+    };
+    let newest = |version: u32| volume(&format!(r#"{{"key_version":{version},"made":"{TIME}"}}"#));
+    add("record_volumes", "encrypted", &keyed(&id_key(OTHER), newest(2).as_bytes()));
+    add("record_volumes", "key-version-0", &keyed(&id_key(OTHER), newest(0).as_bytes()));
+    add("record_volumes", "not-encrypted", &keyed(&id_key(OTHER), volume("null").as_bytes()));
+    let naming = format!(r#"{{"version":1,"svm":"{SVM}","name":"vol","volume":"{OTHER}"}}"#);
+    let naming_key = [&[1], uuid(SVM).as_slice(), b"vol"].concat();
+    add("record_volumes", "name", &keyed(&naming_key, naming.as_bytes()));
+    add("record_volumes", "name-is-none", &keyed(&naming_key, naming.replace("vol\"", "1\"").as_bytes()));
+
     let (node, svm, keystore, keks, seals) = (node(), svm(), keystore(), keks(&kek(2), "null"), seals());
     let hierarchy = format!(
         r#"{{"version":1,"made":"{TIME}","node":{node},"svms":[{svm}],"keystore":{keystore},"keks":[{keks}],"seals":[{seals}]}}"#
@@ -287,6 +319,8 @@ fn of_records(add: Add<'_>) {
     add("backup_hierarchy", "one-svm", hierarchy.as_bytes());
     let own = hierarchy.replace(r#","keks":"#, &format!(r#","svm_keystores":[{}],"keks":"#, svm_keystores()));
     add("backup_hierarchy", "keystores-of-an-svm", own.as_bytes());
+    let with_certificate = hierarchy.replace(r#","seals":"#, &format!(r#","certificates":[{certificate}],"seals":"#));
+    add("backup_hierarchy", "certificates", with_certificate.as_bytes());
     add("backup_hierarchy", "nothing", hierarchy.replace(&svm, "").replace(&keks, "").replace(&seals, "").as_bytes());
     add("backup_hierarchy", "cut", &hierarchy.as_bytes()[..hierarchy.len() - 1]);
 }

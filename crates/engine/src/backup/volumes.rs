@@ -56,7 +56,7 @@ impl Engine {
                 Some(_) | None => not_taken(Problem::Inconsistent, "another volume has its UUID here".to_owned()),
             },
             Err(VolumeError::Key(error @ KeyError::Exists { .. })) => {
-                not_taken(Problem::Inconsistent, error.to_string())
+                not_taken(Problem::Inconsistent, error.to_string());
             }
             Err(VolumeError::Key(error)) => return Err(error),
             Err(VolumeError::Records(error)) => return Err(error.into()),

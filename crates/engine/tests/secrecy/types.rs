@@ -22,7 +22,7 @@ use uuid::Uuid;
 use crate::common::volume;
 
 /// Types of which nothing can be printed, each with the reason.
-const SILENT: [(&str, &str); 7] = [
+const SILENT: [(&str, &str); 8] = [
     ("claviger::Anchor", "a trait"),
     ("claviger::Blame", "a trait"),
     ("claviger::CertificateDer", "public bytes; of the rustls-pki-types crate"),
