@@ -74,7 +74,7 @@ fn a_record_of_an_unknown_kind_is_told_wherever_it_lies() {
     let whole = Whole::new();
     let svm = whole.svms[0].as_bytes();
     let unknown: [(Table, Vec<u8>); 7] = [
-        (Table::Node, b"settings".to_vec()),
+        (Table::Node, b"later".to_vec()),
         (Table::Svms, b"\x02later".to_vec()),
         (Table::Svms, b"\x01not a name".to_vec()),
         (Table::Keks, [svm.as_slice(), b"-more"].concat()),
