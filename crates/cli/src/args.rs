@@ -5,23 +5,26 @@ mod key;
 mod keystore;
 mod proxy;
 mod quiet;
+mod service;
 
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 use claviger::{SecretUrl, StoreKind, SvmName};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use self::quiet::quiet;
 use crate::exit::EXIT_CODES;
 
 pub(crate) use self::daemon::{AccountCommand, AuditCommand, NewPassword, ServeArgs};
-pub(crate) use self::key::{AlgorithmArg, KeyCommand, New, NewKeys, RotateCommand, SvmArg};
+pub(crate) use self::key::{AlgorithmArg, KeyCommand, New, RotateCommand, SvmArg, TypeArg};
 pub(crate) use self::keystore::{
     BarbicanArgs, BarbicanChanges, CredentialSource, KeystoreArg, KeystoreCommand, KeystoreCreateCommand, ProxyPassword,
 };
 pub(crate) use self::proxy::ProxyArg;
+pub(crate) use self::service::{Account, ServiceArgs, ServiceUrl};
 
 /// Keeps the keys of a storage node: one per volume, aggregate and drive, wrapped under one KEK per SVM.
 ///
@@ -30,6 +33,8 @@ pub(crate) use self::proxy::ProxyArg;
 ///
 /// Long operations are durable jobs. A command that is interrupted, by Ctrl-C or by a crash, loses nothing: the next command
 /// says which job waits, and `claviger job wait` or `claviger rekey` goes on with it.
+///
+/// Commands over a hierarchy work on a directory (--dir), or through the service that has it open (--url, --profile).
 ///
 /// No key's bytes are ever printed. CLAVIGER_LOG=claviger=info logs to standard error.
 #[derive(Debug, Parser)]
@@ -66,6 +71,9 @@ pub(crate) struct Common {
     /// old passphrase opens the keystore again. Needed once; the store is then the newest.
     #[arg(long, global = true, help_heading = "Sharp options")]
     pub(crate) danger_accept_rollback: bool,
+
+    #[command(flatten)]
+    pub(crate) service: ServiceArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -188,7 +196,8 @@ pub(crate) enum Command {
     },
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Debug, Subcommand, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) enum SvmCommand {
     /// Make a data SVM; its KEK is made with its first key
     #[command(after_help = "Example:\n  claviger svm create vs0 --dir /var/lib/claviger")]
@@ -335,7 +344,8 @@ pub(crate) enum StoreCommand {
     },
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Debug, Subcommand, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) enum JobCommand {
     /// List jobs: those that wait, and those that ended within 24 hours
     #[command(after_help = "Example:\n  claviger job list --dir /var/lib/claviger")]

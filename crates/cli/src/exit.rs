@@ -22,7 +22,7 @@ pub(crate) enum Exit {
     NotFound = 3,
     /// It exists already, or another operation has it to itself.
     Taken = 4,
-    /// The passphrase is wrong, missing, or comes too soon after a wrong one.
+    /// The passphrase is wrong, missing, or comes too soon after a wrong one; or the account of a service is refused.
     Passphrase = 5,
     /// Something stored is damaged, moved or lost.
     Damage = 6,
@@ -30,6 +30,8 @@ pub(crate) enum Exit {
     Node = 7,
     /// The keeper outside the node is not to be reached, or refuses.
     Keeper = 8,
+    /// The service that was to do it is not to be reached, or cannot.
+    Service = 9,
 }
 
 /// The table for the binary's help.
@@ -40,12 +42,31 @@ Exit codes:
   2  the request cannot be read, or not be done as asked
   3  what the request names or needs is not there
   4  it exists already, or another operation has it to itself
-  5  the passphrase is wrong, missing, or comes too soon after a wrong one
+  5  the passphrase is wrong, missing, or comes too soon after a wrong one; or the service's account or password
   6  something stored is damaged, moved or lost
   7  the node: its disk, its key memory, or another process that has the store open
-  8  the keeper outside the node: it is not to be reached, or refuses";
+  8  the keeper outside the node: it is not to be reached, or refuses
+  9  the service of --url: it is not to be reached, does not prove who it is, or cannot answer";
 
 impl Exit {
+    const ALL: [Self; 10] = [
+        Self::Done,
+        Self::Failed,
+        Self::Request,
+        Self::NotFound,
+        Self::Taken,
+        Self::Passphrase,
+        Self::Damage,
+        Self::Node,
+        Self::Keeper,
+        Self::Service,
+    ];
+
+    /// The one with this number.
+    pub(crate) fn of_code(code: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|exit| exit.code() == code)
+    }
+
     /// The number.
     pub(crate) const fn code(self) -> u8 {
         self as u8

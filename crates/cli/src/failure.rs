@@ -11,8 +11,10 @@ use claviger::{
     OpenEngineError, PassphraseError, PemError, RecordError, RekeyError, SvmError, SvmKeystoreError,
 };
 use claviger_server::{AccountsError, AuditError, ConfigErrors, DevError, FactsError, StartError};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use crate::client::{ProfileError, ServiceError};
+use crate::event::Wanted;
 use crate::exit::{self, Exit};
 use crate::secret::Secret;
 
@@ -27,6 +29,10 @@ pub(crate) enum Failure {
     Locked,
     #[error("no {_0} was given")]
     NotGiven(Secret),
+    #[error("the command needs the secret \"{_0}\", which did not come with it")]
+    Wanted(Wanted),
+    #[error("the keystore is locked, and the account may only read")]
+    OnlyReads,
     #[error("the two passphrases differ")]
     PassphrasesDiffer,
     #[error("the {_0} has more than {} bytes", _0.max_len())]
@@ -53,6 +59,10 @@ pub(crate) enum Failure {
     Unshown(#[source] io::Error),
     #[error("the system's random source failed")]
     Random(#[from] getrandom::Error),
+    #[error(transparent)]
+    Service(#[from] ServiceError),
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
     #[error(transparent)]
     Open(#[from] OpenEngineError),
     #[error(transparent)]
@@ -96,11 +106,11 @@ pub(crate) enum Failure {
 }
 
 /// A failure as JSON.
-#[derive(Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct FailureView {
-    message: String,
-    advice: Cow<'static, str>,
-    exit_code: u8,
+    pub(crate) message: String,
+    pub(crate) advice: Cow<'static, str>,
+    pub(crate) exit_code: u8,
 }
 
 impl Failure {
@@ -111,10 +121,10 @@ impl Failure {
             Self::Certificates { .. } => Exit::Request,
             Self::Passphrase(PassphraseError::Arena(_)) | Self::Memory(_) => Exit::Node,
             Self::Passphrase(_) => Exit::Request,
-            Self::Locked => Exit::Passphrase,
+            Self::Locked | Self::Wanted(_) | Self::OnlyReads => Exit::Passphrase,
             Self::NotGiven(secret) | Self::Terminal { secret, .. } => match secret {
-                Secret::Passphrase => Exit::Passphrase,
-                Secret::Credential | Secret::ProxyPassword | Secret::Password => Exit::Request,
+                Secret::Passphrase | Secret::Password => Exit::Passphrase,
+                Secret::Credential | Secret::ProxyPassword | Secret::NewPassword => Exit::Request,
             },
             Self::NoKeystore | Self::UnknownKeystore { .. } => Exit::NotFound,
             Self::FileExists { .. } => Exit::Taken,
@@ -122,6 +132,9 @@ impl Failure {
             Self::File { source, .. } if is_of_another_kind(source) => Exit::Request,
             Self::File { .. } | Self::Scratch(_) | Self::Stdout(_) | Self::HalfBackup(_) => Exit::Node,
             Self::Unshown(_) | Self::Random(_) => Exit::Node,
+            Self::Service(error) => error.exit(),
+            Self::Profile(ProfileError::Unknown { .. } | ProfileError::NoFile { .. }) => Exit::NotFound,
+            Self::Profile(ProfileError::Syntax { .. } | ProfileError::Open { .. }) => Exit::Request,
             Self::Open(error) => exit::of_open(error),
             Self::Store(error) => exit::of_store(error),
             Self::Svm(error) => exit::of_svm(error),
@@ -149,12 +162,17 @@ impl Failure {
             Self::Usage { .. } => "see `claviger --help`".into(),
             Self::Log => "give a filter such as `claviger=debug`, or unset the variable".into(),
             Self::Locked => PASSPHRASE_ADVICE.into(),
+            Self::Wanted(_) => "give the command again with it".into(),
+            Self::OnlyReads => "have it unlocked with `claviger keystore unlock` by an account that may".into(),
             Self::NotGiven(secret) | Self::Terminal { secret, .. } => match secret {
                 Secret::Passphrase => PASSPHRASE_ADVICE.into(),
                 Secret::Credential => "give it with --credential-file or --credential-fd, or on a terminal".into(),
-                Secret::Password => "give it with --new-password-file or --new-password-fd, or on a terminal".into(),
+                Secret::NewPassword => "give it with --new-password-file or --new-password-fd, or on a terminal".into(),
                 Secret::ProxyPassword => {
                     "give it with --proxy-password-file or --proxy-password-fd, or on a terminal".into()
+                }
+                Secret::Password => {
+                    "give it with --password-file or --password-fd, in a profile, or on a terminal".into()
                 }
             },
             Self::Key(KeyError::Locked { .. } | KeyError::KeystoreLocked)
@@ -168,7 +186,9 @@ impl Failure {
             Self::Passphrase(PassphraseError::NotAscii) => {
                 "use letters, digits, blanks and punctuation of ASCII".into()
             }
-            Self::TooLong(Secret::Credential | Secret::ProxyPassword | Secret::Password) => "see whether it is the right file".into(),
+            Self::TooLong(
+                Secret::Credential | Secret::ProxyPassword | Secret::Password | Secret::NewPassword,
+            ) => "see whether it is the right file".into(),
             Self::Certificates { .. } => "name a file with certificates of authorities, as PEM".into(),
             Self::UnknownKeystore { .. } | Self::SvmKeystore(SvmKeystoreError::Unknown { .. }) => {
                 "`claviger keystore list` shows the keystores that there are".into()
@@ -181,6 +201,12 @@ impl Failure {
             Self::Stdout(_) => "see to what standard output goes to; what was asked may have been done".into(),
             Self::HalfBackup(_) => "do not keep what there is of it; make the backup again, with --output FILE".into(),
             Self::Unshown(_) => "delete the hierarchy's directory and begin again, with --passphrase-file".into(),
+            Self::Service(error) => error.advice(),
+            Self::Profile(ProfileError::Unknown { .. } | ProfileError::NoFile { .. }) => {
+                "name a profile that the file has, or the service with --url".into()
+            }
+            Self::Profile(ProfileError::Syntax { .. }) => "a profile has `url`, `user`, and at will `ca` and `password_file`".into(),
+            Self::Profile(ProfileError::Open { .. }) => "take the others' rights away with `chmod 600`, and change the password".into(),
             Self::Open(OpenEngineError::Store(StoreOpenError::Missing { .. })) => {
                 "name the hierarchy's directory with --dir, or make one with `claviger init`".into()
             }

@@ -1,17 +1,25 @@
 //! `claviger`: the operator's commands over a key hierarchy. `claviger --help` says what there is.
 //!
-//! A command opens the hierarchy, does one thing through the library, and prints the result: text, or JSON. What can go
-//! wrong is a [`Failure`], and each has its [`Exit`] code.
+//! A command has two halves. The [`front`] is local to whoever gives it: arguments, files, secrets, the terminal. It makes a
+//! [`request`], which is run over a hierarchy ([`commands`]) and speaks in [`event`]s, which the [`screen`] shows. What can go wrong
+//! is a [`Failure`], and each has its [`Exit`] code.
 #![forbid(unsafe_code)]
 
 mod age;
 mod args;
+mod backup_file;
+mod client;
 mod commands;
+mod event;
 mod exit;
 mod failure;
+mod front;
 mod output;
 mod passphrase;
 mod prompt;
+mod remote;
+mod request;
+mod screen;
 mod secret;
 mod session;
 mod tree;
@@ -24,9 +32,11 @@ use tracing_subscriber::EnvFilter;
 use zeroizing_alloc::ZeroAlloc;
 
 use crate::args::{Args, Command};
+use crate::client::Environment;
+use crate::event::Form;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::output::Output;
+use crate::screen::Screen;
 
 /// Wipes what is freed: the libraries for HTTP and TLS, which top-level keys and tokens pass through, do not.
 #[global_allocator]
@@ -40,18 +50,15 @@ fn main() -> ExitCode {
         Ok(args) => args,
         Err(error) => return not_parsed(&error).into(),
     };
-    let output = Output::new(args.common.json);
+    let form = if args.common.json { Form::Json } else { Form::Text };
+    let screen = Screen::of_process(form);
     let logging = match args.command {
         // As its configuration says.
         Command::Serve(_) => Ok(()),
-        _ => log_to_stderr(&output),
+        _ => log_to_stderr(form),
     };
-    let done = logging.and_then(|()| commands::run(args, output));
-    match done {
-        Ok(exit) => exit,
-        Err(failure) => output.failure(&failure),
-    }
-    .into()
+    let done = logging.and_then(|()| front::run(args, &Environment::of_process(), &screen));
+    done.unwrap_or_else(|failure| screen.failure(&failure)).into()
 }
 
 /// Help and the version are asked for; all else is a request that cannot be read.
@@ -59,7 +66,7 @@ fn not_parsed(error: &clap::Error) -> Exit {
     // Nobody has read the flag, and whoever gave it reads JSON all the same.
     let json = std::env::args_os().any(|arg| arg == "--json");
     if json && error.use_stderr() {
-        return Output::new(true).failure(&Failure::Usage { message: in_one_line(error) });
+        return Screen::of_process(Form::Json).failure(&Failure::Usage { message: in_one_line(error) });
     }
     match (error.print(), error.use_stderr()) {
         // Where help cannot be printed, nobody reads it.
@@ -76,11 +83,11 @@ fn in_one_line(error: &clap::Error) -> String {
     message.trim_start_matches("error: ").to_owned()
 }
 
-fn log_to_stderr(output: &Output) -> Result<(), Failure> {
+fn log_to_stderr(form: Form) -> Result<(), Failure> {
     let filter = match std::env::var(LOG_VARIABLE) {
         Ok(filter) => EnvFilter::builder().parse(filter).map_err(|_| Failure::Log)?,
         // Whoever reads JSON expects nothing else.
-        Err(_) if output.is_json() => EnvFilter::new("off"),
+        Err(_) if form == Form::Json => EnvFilter::new("off"),
         Err(_) => EnvFilter::new("error"),
     };
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();

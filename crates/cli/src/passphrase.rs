@@ -6,26 +6,20 @@ use crate::failure::Failure;
 use crate::secret::{Secret, Source, ask, somebody_watches};
 
 impl Source {
-    /// A passphrase that exists; `None` where none was given and nobody can be asked.
-    pub(crate) fn existing(&self, arena: &Arena) -> Result<Option<Passphrase>, Failure> {
-        match self.get(arena, Secret::Passphrase)? {
-            Some(given) => Ok(Some(Passphrase::new(given)?)),
-            None => Ok(None),
-        }
-    }
-
-    /// A new passphrase. Typed, it is typed twice.
-    pub(crate) fn new_one(&self, arena: &Arena) -> Result<Passphrase, Failure> {
-        if let Some(given) = self.given_passphrase(arena)? {
-            return Ok(given);
+    /// A new passphrase; `None` where none was given and nobody can be asked. Typed, it is typed twice.
+    pub(crate) fn new_passphrase(&self, arena: &Arena) -> Result<Option<SecretBytes>, Failure> {
+        if let Some(given) = self.given(arena, Secret::Passphrase)? {
+            return Ok(Some(given));
         }
         if !somebody_watches() {
-            return Err(Failure::NotGiven(Secret::Passphrase));
+            return Ok(None);
         }
-        let first = Passphrase::new(ask(arena, Secret::Passphrase, "New passphrase: ")?)?;
-        let second = Passphrase::new(ask(arena, Secret::Passphrase, "The same again: ")?)?;
-        match first.ct_eq(&second) {
-            true => Ok(first),
+        let first = ask(arena, Secret::Passphrase, "New passphrase: ")?;
+        // What will not do is told before it is typed again.
+        Passphrase::copy_from(arena, first.expose())?;
+        let second = ask(arena, Secret::Passphrase, "The same again: ")?;
+        match first.ct_eq(second.expose()) {
+            true => Ok(Some(first)),
             false => Err(Failure::PassphrasesDiffer),
         }
     }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use claviger::{Arena, SecretBytes};
 
+use crate::event::Wanted;
 use crate::failure::Failure;
 use crate::prompt::{self, Line};
 
@@ -23,6 +24,8 @@ pub(crate) enum Secret {
     ProxyPassword,
     /// What an account of the service is proved with.
     Password,
+    /// What one is to be proved with.
+    NewPassword,
 }
 
 impl Secret {
@@ -31,7 +34,7 @@ impl Secret {
         match self {
             Self::Passphrase => 256,
             // With the end of its line it has room in one slot of key memory.
-            Self::Credential | Self::ProxyPassword | Self::Password => 1_000,
+            Self::Credential | Self::ProxyPassword | Self::Password | Self::NewPassword => 1_000,
         }
     }
 
@@ -40,7 +43,7 @@ impl Secret {
             Self::Passphrase => "read the passphrase from",
             Self::Credential => "read the application credential's secret from",
             Self::ProxyPassword => "read the proxy's password from",
-            Self::Password => "read the password from",
+            Self::Password | Self::NewPassword => "read the password from",
         }
     }
 
@@ -50,6 +53,7 @@ impl Secret {
             Self::Credential => "Secret of the application credential: ",
             Self::ProxyPassword => "Password of the proxy's user: ",
             Self::Password => "Password of the service's account: ",
+            Self::NewPassword => "New password: ",
         }
     }
 }
@@ -60,19 +64,46 @@ impl fmt::Display for Secret {
             Self::Passphrase => "passphrase",
             Self::Credential => "secret of the application credential",
             Self::ProxyPassword => "password of the proxy's user",
-            Self::Password => "password of the service's account",
+            Self::Password | Self::NewPassword => "password of the service's account",
         })
     }
 }
 
+/// Has the secrets that commands want.
+pub(crate) trait Secrets {
+    /// The secret; `None` where none was given and nobody can be asked.
+    fn secret(&self, arena: &Arena, wanted: Wanted) -> Result<Option<SecretBytes>, Failure>;
+}
+
+/// Where the secrets of one command come from. On a terminal, those are asked for that nothing names a source of.
+#[derive(Debug, Default)]
+pub(crate) struct Sources {
+    pub(crate) passphrase: Source,
+    pub(crate) new_passphrase: Source,
+    pub(crate) credential: Source,
+    pub(crate) proxy_password: Source,
+}
+
+impl Secrets for Sources {
+    fn secret(&self, arena: &Arena, wanted: Wanted) -> Result<Option<SecretBytes>, Failure> {
+        match wanted {
+            Wanted::Passphrase => self.passphrase.get(arena, Secret::Passphrase),
+            Wanted::NewPassphrase => self.new_passphrase.new_passphrase(arena),
+            Wanted::Credential => self.credential.get(arena, Secret::Credential),
+            Wanted::ProxyPassword => self.proxy_password.get(arena, Secret::ProxyPassword),
+        }
+    }
+}
+
 /// Where a secret comes from, as the arguments say.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) enum Source {
     /// A file, which may be a named pipe.
     File(PathBuf),
     /// What the process was given as an open file descriptor.
     Descriptor { name: PathBuf, file: File },
     /// The terminal, where there is one.
+    #[default]
     Prompt,
 }
 
@@ -183,7 +214,8 @@ mod tests {
 
     use super::*;
 
-    const ALL: [Secret; 4] = [Secret::Passphrase, Secret::Credential, Secret::ProxyPassword, Secret::Password];
+    const ALL: [Secret; 5] =
+        [Secret::Passphrase, Secret::Credential, Secret::ProxyPassword, Secret::Password, Secret::NewPassword];
 
     fn arena() -> Arena {
         Arena::new(&ArenaOptions { keys: 16, states: 16, ..ArenaOptions::default() }).unwrap()

@@ -1,48 +1,68 @@
-//! What commands share: the hierarchy's directory, key memory, the passphrase, and opening.
+//! What commands share: the hierarchy that they are over, where secrets come from, and what they speak through.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use claviger::{
-    Arena, ArenaOptions, Engine, Fetching, JobInfo, JobStatus, KeyMemory, KeystoreInfo, Options, Passphrase, SvmId,
-    SvmInfo,
+    Arena, ArenaOptions, Engine, Fetching, JobInfo, JobStatus, KeyMemory, KeystoreInfo, Options, Passphrase,
+    SecretBytes, StoreKind, SvmId, SvmInfo,
 };
 
-use crate::args::Common;
 use crate::commands::job::JobView;
+use crate::event::{Event, Wanted};
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::secret::{Secret, Source};
+use crate::secret::{Secret, Secrets};
 
 /// Where the store is in a hierarchy's directory (`docs/formats.md`, store directory).
 pub(crate) const STORE_DIR: &str = "store";
 
 /// One command's run.
-pub(crate) struct Session {
-    pub(crate) output: Output,
-    /// One arena holds all secrets of the process.
-    pub(crate) arena: Arena,
-    pub(crate) passphrase: Source,
-    dir: Option<PathBuf>,
-    danger_accept_rollback: bool,
+pub(crate) struct Session<'a> {
+    pub(crate) output: Output<'a>,
+    hierarchy: Hierarchy<'a>,
+    secrets: &'a dyn Secrets,
 }
 
-impl Session {
-    pub(crate) fn new(common: Common, output: Output) -> Result<Self, Failure> {
-        let Common { dir, json: _, passphrase_file, passphrase_fd, danger_accept_rollback } = common;
-        let passphrase = Source::new(Secret::Passphrase, passphrase_file, passphrase_fd)?;
-        let arena = Arena::new(&ArenaOptions::default())?;
-        Ok(Self { output, arena, passphrase, dir, danger_accept_rollback })
+/// The hierarchy that a command is over.
+#[derive(Clone, Copy)]
+pub(crate) enum Hierarchy<'a> {
+    /// Opened for the command alone.
+    In(&'a Directory),
+    /// Open already, for many at once.
+    Live(&'a Live),
+}
+
+/// A hierarchy that a service has open.
+#[derive(Clone)]
+pub(crate) struct Live {
+    pub(crate) engine: Arc<Engine>,
+    /// The database that its store is on.
+    pub(crate) store: StoreKind,
+}
+
+/// A hierarchy's directory, and how it is opened.
+pub(crate) struct Directory {
+    path: Option<PathBuf>,
+    danger_accept_rollback: bool,
+    /// One arena holds all secrets of the process.
+    pub(crate) arena: Arena,
+}
+
+impl Directory {
+    pub(crate) fn new(path: Option<PathBuf>, danger_accept_rollback: bool) -> Result<Self, Failure> {
+        Ok(Self { path, danger_accept_rollback, arena: Arena::new(&ArenaOptions::default())? })
     }
 
     /// The directory, if one was named.
-    pub(crate) fn dir_if_named(&self) -> Option<&Path> {
-        self.dir.as_deref()
+    pub(crate) fn path_if_named(&self) -> Option<&Path> {
+        self.path.as_deref()
     }
 
     /// The directory.
-    pub(crate) fn dir(&self) -> Result<&Path, Failure> {
-        let message = || "the hierarchy's directory is not named: --dir D is missing".to_owned();
-        self.dir_if_named().ok_or_else(|| Failure::Usage { message: message() })
+    pub(crate) fn path(&self) -> Result<&Path, Failure> {
+        let message = || "the hierarchy's directory is not named: --dir D is missing, or --url URL".to_owned();
+        self.path_if_named().ok_or_else(|| Failure::Usage { message: message() })
     }
 
     /// Jobs go on only where a command asks for it.
@@ -55,33 +75,61 @@ impl Session {
         }
     }
 
+    fn open(&self, fetching: Fetching) -> Result<Arc<Engine>, Failure> {
+        Ok(Engine::open(self.path()?, Options { fetching, ..self.options() })?.into())
+    }
+}
+
+impl<'a> Session<'a> {
+    pub(crate) const fn new(output: Output<'a>, hierarchy: Hierarchy<'a>, secrets: &'a dyn Secrets) -> Self {
+        Self { output, hierarchy, secrets }
+    }
+
     /// Opens the hierarchy with its KEKs, and says which jobs wait in it. Keepers outside the node are asked.
-    pub(crate) fn open(&self) -> Result<Engine, Failure> {
+    pub(crate) fn open(&self) -> Result<Arc<Engine>, Failure> {
         self.open_fetching(Fetching::default())
     }
 
     /// The same without the KEKs that are kept outside the node: nobody there is asked.
-    pub(crate) fn open_offline(&self) -> Result<Engine, Failure> {
+    pub(crate) fn open_offline(&self) -> Result<Arc<Engine>, Failure> {
         self.open_fetching(Fetching::OnRequest)
     }
 
-    fn open_fetching(&self, fetching: Fetching) -> Result<Engine, Failure> {
-        let engine = Engine::open(self.dir()?, Options { fetching, ..self.options() })?;
-        self.note_interrupted_jobs(&engine)?;
-        Ok(engine)
+    fn open_fetching(&self, fetching: Fetching) -> Result<Arc<Engine>, Failure> {
+        self.noting_interrupted_jobs(match self.hierarchy {
+            Hierarchy::In(directory) => directory.open(fetching)?,
+            Hierarchy::Live(live) => Arc::clone(&live.engine),
+        })
     }
 
     /// The same over a copy to read: nothing below the directory is written.
-    pub(crate) fn open_copy(&self) -> Result<Engine, Failure> {
-        let engine = Engine::open_copy(self.dir()?, self.options())?;
-        self.note_interrupted_jobs(&engine)?;
-        Ok(engine)
+    pub(crate) fn open_copy(&self) -> Result<Arc<Engine>, Failure> {
+        self.noting_interrupted_jobs(match self.hierarchy {
+            Hierarchy::In(directory) => Engine::open_copy(directory.path()?, directory.options())?.into(),
+            Hierarchy::Live(live) => Arc::clone(&live.engine),
+        })
+    }
+
+    /// The database that the hierarchy's store is on.
+    pub(crate) fn store(&self) -> Result<StoreKind, Failure> {
+        match self.hierarchy {
+            Hierarchy::In(directory) => Ok(StoreKind::of(&directory.path()?.join(STORE_DIR))?),
+            Hierarchy::Live(live) => Ok(live.store),
+        }
+    }
+
+    /// The arena that holds all secrets of the process.
+    pub(crate) fn arena(&self) -> &'a Arena {
+        match self.hierarchy {
+            Hierarchy::In(directory) => &directory.arena,
+            Hierarchy::Live(live) => live.engine.arena(),
+        }
     }
 
     /// In Common Criteria mode, gives the keystore its passphrase.
     pub(crate) fn unlock(&self, engine: &Engine) -> Result<(), Failure> {
         if engine.keystore().is_some_and(|keystore| keystore.locked) {
-            let passphrase = self.passphrase.existing(&self.arena)?.ok_or(Failure::Locked)?;
+            let passphrase = self.passphrase(Wanted::Passphrase)?.ok_or(Failure::Locked)?;
             engine.unlock(&passphrase)?;
         }
         Ok(())
@@ -103,19 +151,32 @@ impl Session {
 
     /// A passphrase that the command cannot do without.
     pub(crate) fn existing_passphrase(&self) -> Result<Passphrase, Failure> {
-        self.passphrase.existing(&self.arena)?.ok_or(Failure::NotGiven(Secret::Passphrase))
+        self.passphrase(Wanted::Passphrase)?.ok_or(Failure::NotGiven(Secret::Passphrase))
     }
 
-    fn note_interrupted_jobs(&self, engine: &Engine) -> Result<(), Failure> {
-        let dir = self.dir()?.display();
+    /// A new passphrase.
+    pub(crate) fn new_passphrase(&self) -> Result<Passphrase, Failure> {
+        self.passphrase(Wanted::NewPassphrase)?.ok_or(Failure::NotGiven(Secret::Passphrase))
+    }
+
+    fn passphrase(&self, wanted: Wanted) -> Result<Option<Passphrase>, Failure> {
+        Ok(self.secrets.secret(self.arena(), wanted)?.map(Passphrase::new).transpose()?)
+    }
+
+    /// A secret that the command cannot do without.
+    ///
+    /// Whoever wants one has changed nothing yet: the command may end here, and be given again with it.
+    pub(crate) fn secret(&self, wanted: Wanted) -> Result<SecretBytes, Failure> {
+        self.secrets.secret(self.arena(), wanted)?.ok_or(Failure::NotGiven(wanted.secret()))
+    }
+
+    fn noting_interrupted_jobs(&self, engine: Arc<Engine>) -> Result<Arc<Engine>, Failure> {
         for job in engine.jobs()?.iter().filter(|job| job.status == JobStatus::Interrupted) {
-            let JobInfo { id, .. } = job;
-            let what = JobView::of(engine, job).what_and_how_far();
-            self.output.note(&format!(
-                "job {id} ({what}) was interrupted; it goes on with `claviger job wait {id} --dir {dir}`, or when its command is given again"
-            ));
+            let JobInfo { id, .. } = *job;
+            let what = JobView::of(&engine, job).what_and_how_far();
+            self.output.aside(Event::Waits { job: id, what });
         }
-        Ok(())
+        Ok(engine)
     }
 }
 

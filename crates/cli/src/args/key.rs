@@ -2,9 +2,11 @@
 
 use clap::{Subcommand, ValueEnum};
 use claviger::{KeyAlgorithm, KeyType, ObjectRef};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::failure::Failure;
+use crate::request::Object;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeyCommand {
@@ -43,7 +45,7 @@ pub(crate) enum KeyCommand {
         #[command(flatten)]
         svm: SvmArg,
         #[command(flatten)]
-        object: Object,
+        object: ObjectArgs,
     },
     /// Delete a key: what it encrypted is lost for good
     #[command(
@@ -53,7 +55,7 @@ pub(crate) enum KeyCommand {
         #[command(flatten)]
         svm: SvmArg,
         #[command(flatten)]
-        object: Object,
+        object: ObjectArgs,
     },
     /// Rotate a key: both versions open while the storage stack re-encrypts the object
     #[command(subcommand)]
@@ -70,7 +72,7 @@ pub(crate) enum RotateCommand {
         #[command(flatten)]
         svm: SvmArg,
         #[command(flatten)]
-        object: Object,
+        object: ObjectArgs,
     },
     /// Drop the older version: all is re-encrypted
     #[command(
@@ -80,7 +82,7 @@ pub(crate) enum RotateCommand {
         #[command(flatten)]
         svm: SvmArg,
         #[command(flatten)]
-        object: Object,
+        object: ObjectArgs,
     },
 }
 
@@ -95,7 +97,7 @@ pub(crate) struct SvmArg {
 /// The object that a key encrypts.
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
-pub(crate) struct Object {
+pub(crate) struct ObjectArgs {
     /// The volume
     #[arg(long, value_name = "UUID")]
     volume: Option<Uuid>,
@@ -107,9 +109,9 @@ pub(crate) struct Object {
     drive: Option<Uuid>,
 }
 
-impl Object {
+impl ObjectArgs {
     /// The object.
-    pub(crate) fn object(&self) -> Result<ObjectRef, Failure> {
+    pub(crate) fn object(&self) -> Result<Object, Failure> {
         object(self.volume, self.aggregate, self.drive).ok_or_else(nothing_named)
     }
 }
@@ -135,7 +137,7 @@ pub(crate) struct NewKeys {
 /// What is to be made.
 pub(crate) enum New {
     /// The key of this object.
-    Key(ObjectRef),
+    Key(Object),
     /// The keys of so many new volumes.
     Volumes(u64),
 }
@@ -148,10 +150,10 @@ impl NewKeys {
     }
 }
 
-fn object(volume: Option<Uuid>, aggregate: Option<Uuid>, drive: Option<Uuid>) -> Option<ObjectRef> {
-    let aggregate = || aggregate.map(ObjectRef::Aggregate);
-    let drive = || drive.map(ObjectRef::Drive);
-    volume.map(ObjectRef::Volume).or_else(aggregate).or_else(drive)
+fn object(volume: Option<Uuid>, aggregate: Option<Uuid>, drive: Option<Uuid>) -> Option<Object> {
+    let aggregate = || aggregate.map(Object::Aggregate);
+    let drive = || drive.map(Object::Drive);
+    volume.map(Object::Volume).or_else(aggregate).or_else(drive)
 }
 
 /// clap lets nothing of the kind come here.
@@ -160,13 +162,15 @@ fn nothing_named() -> Failure {
 }
 
 /// The cipher that a key is for.
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, ValueEnum, Serialize, Deserialize)]
 pub(crate) enum AlgorithmArg {
     /// XTS-AES-256 (IEEE 1619): 64 bytes
     #[value(name = "xts-aes-256")]
+    #[serde(rename = "xts-aes-256")]
     XtsAes256,
     /// AES-256: 32 bytes
     #[value(name = "aes-256")]
+    #[serde(rename = "aes-256")]
     Aes256,
 }
 
@@ -183,7 +187,8 @@ impl AlgorithmArg {
 }
 
 /// What kind of object a key encrypts.
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum TypeArg {
     /// Volumes (VEK)
     Volume,

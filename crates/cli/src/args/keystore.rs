@@ -1,10 +1,12 @@
 //! The arguments of `claviger keystore`.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::Subcommand;
 use claviger::{KeystoneUrl, KeystoreName, SecretUrl};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::key::SvmArg;
@@ -234,7 +236,8 @@ fn seconds() -> clap::builder::RangedI64ValueParser<u32> {
 }
 
 /// Which keystore is meant.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub(crate) enum KeystoreArg {
     /// The cluster's.
     Cluster,
@@ -265,6 +268,31 @@ impl FromStr for KeystoreArg {
     }
 }
 
+impl TryFrom<String> for KeystoreArg {
+    type Error = NoKeystoreArg;
+
+    fn try_from(text: String) -> Result<Self, NoKeystoreArg> {
+        text.parse()
+    }
+}
+
+/// As it is parsed.
+impl fmt::Display for KeystoreArg {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cluster => f.write_str("cluster"),
+            Self::Id(id) => id.fmt(f),
+            Self::Named { svm, name } => write!(f, "{svm}/{name}"),
+        }
+    }
+}
+
+impl From<KeystoreArg> for String {
+    fn from(keystore: KeystoreArg) -> Self {
+        keystore.to_string()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -282,6 +310,7 @@ mod tests {
             (&format!("{ID}/barbican"), named(ID, "barbican")),
         ] {
             assert_eq!(text.parse::<KeystoreArg>().unwrap(), meant, "{text}");
+            assert_eq!(meant.to_string(), text);
         }
         for text in ["", "barbican", "vs0/", "vs0/ x", "5d1c8a52"] {
             assert!(text.parse::<KeystoreArg>().is_err(), "{text}");

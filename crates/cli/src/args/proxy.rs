@@ -4,17 +4,28 @@ use std::str::FromStr;
 
 use claviger::ProxyKind;
 use percent_encoding::percent_decode_str;
+use serde::{Deserialize, Serialize};
 use url::{Host, Url};
 
 /// A proxy as it is named: `http://HOST:PORT` or `https://HOST:PORT`, with `USER@` before the host where it wants one. Its password
 /// comes from elsewhere.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct ProxyArg {
+    #[serde(with = "Kind")]
     pub(crate) kind: ProxyKind,
     /// A name or an address, the latter without brackets.
     pub(crate) host: String,
     pub(crate) port: u16,
     pub(crate) user: Option<String>,
+}
+
+/// [`ProxyKind`] in a request.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "ProxyKind", rename_all = "lowercase")]
+enum Kind {
+    Http,
+    Https,
 }
 
 /// Why a text names no proxy.

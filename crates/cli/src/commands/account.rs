@@ -12,7 +12,7 @@ use crate::args::{AccountCommand, NewPassword};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::secret::{Secret, Source, ask, somebody_watches};
-use crate::session::{STORE_DIR, Session};
+use crate::session::{Directory, STORE_DIR, Session};
 
 /// An account, as it is printed.
 #[derive(Serialize)]
@@ -54,16 +54,16 @@ impl fmt::Display for AccountList {
     }
 }
 
-pub(crate) fn run(session: &Session, command: AccountCommand) -> Result<Exit, Failure> {
+pub(crate) fn run(session: &Session<'_>, directory: &Directory, command: AccountCommand) -> Result<Exit, Failure> {
     // Before anything is opened: a descriptor that was not given must not name a file of the process's own.
     let password = match &command {
         AccountCommand::Create { password, .. } | AccountCommand::SetPassword { password, .. } => {
             let NewPassword { new_password_file, new_password_fd } = password;
-            Source::new(Secret::Password, new_password_file.clone(), *new_password_fd)?
+            Source::new(Secret::NewPassword, new_password_file.clone(), *new_password_fd)?
         }
         AccountCommand::List | AccountCommand::Delete { .. } => Source::Prompt,
     };
-    let dir = session.dir()?;
+    let dir = directory.path()?;
     // A directory with accounts and no hierarchy would keep `claviger init` from making one there.
     StoreKind::of(&dir.join(STORE_DIR)).map_err(OpenEngineError::Store)?;
     let mut accounts = Accounts::load(dir)?;
@@ -83,16 +83,16 @@ pub(crate) fn run(session: &Session, command: AccountCommand) -> Result<Exit, Fa
 }
 
 /// Typed, it is typed twice.
-fn new_password(session: &Session, source: &Source) -> Result<SecretBytes, Failure> {
-    let arena = &session.arena;
-    if let Some(given) = source.given(arena, Secret::Password)? {
+fn new_password(session: &Session<'_>, source: &Source) -> Result<SecretBytes, Failure> {
+    let arena = session.arena();
+    if let Some(given) = source.given(arena, Secret::NewPassword)? {
         return Ok(given);
     }
     if !somebody_watches() {
-        return Err(Failure::NotGiven(Secret::Password));
+        return Err(Failure::NotGiven(Secret::NewPassword));
     }
-    let first = ask(arena, Secret::Password, "New password: ")?;
-    let second = ask(arena, Secret::Password, "The same again: ")?;
+    let first = ask(arena, Secret::NewPassword, "New password: ")?;
+    let second = ask(arena, Secret::NewPassword, "The same again: ")?;
     match first.ct_eq(second.expose()) {
         true => Ok(first),
         false => Err(Failure::PasswordsDiffer),

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::args::AuditCommand;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::session::Session;
+use crate::session::{Directory, Session};
 
 /// What the check found, as it is printed.
 #[derive(Serialize)]
@@ -37,10 +37,10 @@ impl fmt::Display for AuditView {
     }
 }
 
-pub(crate) fn run(session: &Session, command: &AuditCommand) -> Result<Exit, Failure> {
+pub(crate) fn run(session: &Session<'_>, directory: &Directory, command: &AuditCommand) -> Result<Exit, Failure> {
     let AuditCommand::Verify = command;
     let AuditReport { entries, head, interrupted, unfinished, bad, .. } =
-        verify_audit(&audit_file(session.dir()?), |_| {})?;
+        verify_audit(&audit_file(directory.path()?), |_| {})?;
     let exit = if bad.is_some() { Exit::Damage } else { Exit::Done };
     let bad = bad.map(|bad| bad.to_string());
     session.output.result(&AuditView { entries, head, interrupted, unfinished, bad })?;

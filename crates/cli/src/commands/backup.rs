@@ -1,45 +1,17 @@
 //! `claviger backup`.
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::Path;
 
 use claviger::store::open_store_copy;
 use claviger::{Engine, Fetching, Import, KeyMemory, Options, RecordError, Store, StoreOptions, Table};
 use serde::Serialize;
 
 use super::verify::{FindingView, Verified, exit_of, exit_of_report};
-use crate::args::BackupCommand;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::session::{STORE_DIR, Session};
-
-/// A backup that was written to a file.
-#[derive(Serialize)]
-struct Written {
-    file: String,
-    bytes: usize,
-}
-
-impl fmt::Display for Written {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "backup written to {}; it holds no keys: copy the hierarchy's directory too", self.file)
-    }
-}
-
-/// A backup that goes to standard output.
-#[derive(Serialize)]
-struct Text {
-    backup: String,
-}
-
-impl fmt::Display for Text {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.backup.trim_end())
-    }
-}
+use crate::session::{Directory, STORE_DIR, Session};
 
 /// A hierarchy that was restored.
 #[derive(Serialize)]
@@ -62,56 +34,14 @@ impl fmt::Display for Restored {
     }
 }
 
-pub(crate) fn run(session: &Session, command: BackupCommand) -> Result<Exit, Failure> {
-    match command {
-        BackupCommand::Create { output } => create(session, output),
-        BackupCommand::Verify { from, keys_from } => verify(session, &from, keys_from.as_deref()),
-        BackupCommand::Restore { from, keys_from } => restore(session, &from, keys_from.as_deref()),
-    }
-}
-
-fn create(session: &Session, output: Option<PathBuf>) -> Result<Exit, Failure> {
+pub(crate) fn create(session: &Session<'_>) -> Result<Exit, Failure> {
     let engine = session.open_offline()?;
     session.unlock(&engine)?;
-    let backup = engine.backup()?;
-    match output {
-        Some(file) => {
-            write_new(&file, backup.as_bytes())?;
-            session.output.result(&Written { file: file.display().to_string(), bytes: backup.len() })?;
-        }
-        None => session.output.whole_result(&Text { backup }).map_err(|failure| match failure {
-            Failure::Stdout(source) => Failure::HalfBackup(source),
-            failure => failure,
-        })?,
-    }
+    session.output.backup(engine.backup()?)?;
     Ok(Exit::Done)
 }
 
-/// Writes a file that does not exist yet, durably and for its owner alone. One that could not be written whole is removed.
-fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let failed = |source| Failure::File { action: "write", path: path.to_owned(), source };
-    let created = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-    let mut file = match created {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            return Err(Failure::FileExists { path: path.to_owned() });
-        }
-        created => created.map_err(failed)?,
-    };
-    let written = file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| sync_dir_of(path));
-    if written.is_err()
-        && let Err(error) = fs::remove_file(path)
-    {
-        tracing::error!(%error, path = %path.display(), "an unfinished backup could not be removed");
-    }
-    written.map_err(failed)
-}
-
-fn sync_dir_of(path: &Path) -> io::Result<()> {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
-}
-
-fn verify(session: &Session, from: &Path, keys_from: Option<&Path>) -> Result<Exit, Failure> {
+pub(crate) fn verify(session: &Session<'_>, from: &Path, keys_from: Option<&Path>) -> Result<Exit, Failure> {
     let backup = read(from)?;
     let keys = keys_from.map(open_copy).transpose()?;
     let keys = keys.as_deref();
@@ -122,7 +52,7 @@ fn verify(session: &Session, from: &Path, keys_from: Option<&Path>) -> Result<Ex
         _ => None,
     };
     let bar = session.output.progress("verify", total);
-    let memory = KeyMemory::Shared(session.arena.clone());
+    let memory = KeyMemory::Shared(session.arena().clone());
     let report = Engine::verify_backup(&backup, &passphrase, keys, memory, |seen| bar.set_position(seen))?;
     drop(bar);
     session.output.result(&Verified::of(&report))?;
@@ -155,8 +85,13 @@ fn count(store: &dyn Store) -> Result<u64, Failure> {
     }
 }
 
-fn restore(session: &Session, from: &Path, keys_from: Option<&Path>) -> Result<Exit, Failure> {
-    let dir = session.dir()?;
+pub(crate) fn restore(
+    session: &Session<'_>,
+    directory: &Directory,
+    from: &Path,
+    keys_from: Option<&Path>,
+) -> Result<Exit, Failure> {
+    let dir = directory.path()?;
     let backup = read(from)?;
     // What is wrong with the copy shows before anything is made.
     let keys = keys_from.map(open_copy).transpose()?;
@@ -164,7 +99,7 @@ fn restore(session: &Session, from: &Path, keys_from: Option<&Path>) -> Result<E
 
     // KEKs are needed for nothing but the keys of the copy.
     let fetching = if keys.is_some() { Fetching::default() } else { Fetching::OnRequest };
-    let engine = Engine::restore(dir, &backup, &passphrase, Options { fetching, ..session.options() })?;
+    let engine = Engine::restore(dir, &backup, &passphrase, Options { fetching, ..directory.options() })?;
     let Import { imported, present, findings, .. } = match keys {
         Some(keys) => import(session, &engine, &*keys)?,
         None => Import::default(),
@@ -179,7 +114,7 @@ fn restore(session: &Session, from: &Path, keys_from: Option<&Path>) -> Result<E
     Ok(exit_of(&findings))
 }
 
-fn import(session: &Session, engine: &Engine, keys: &dyn Store) -> Result<Import, Failure> {
+fn import(session: &Session<'_>, engine: &Engine, keys: &dyn Store) -> Result<Import, Failure> {
     let bar = session.output.progress("import", None);
     Ok(engine.import_keys(keys, |seen| bar.set_position(seen))?)
 }

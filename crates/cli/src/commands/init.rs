@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::svm::SvmView;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::session::Session;
+use crate::session::{Directory, Session};
 
 #[derive(Serialize)]
 struct Made {
@@ -26,9 +26,14 @@ impl fmt::Display for Made {
     }
 }
 
-pub(crate) fn run(session: &Session, name: &SvmName, store: StoreKind) -> Result<Exit, Failure> {
-    let dir = session.dir()?;
-    let engine = Engine::create(dir, name, Options { store, ..session.options() })?;
+pub(crate) fn run(
+    session: &Session<'_>,
+    directory: &Directory,
+    name: &SvmName,
+    store: StoreKind,
+) -> Result<Exit, Failure> {
+    let dir = directory.path()?;
+    let engine = Engine::create(dir, name, Options { store, ..directory.options() })?;
     session.output.result(&Made {
         dir: dir.display().to_string(),
         store: store.name(),

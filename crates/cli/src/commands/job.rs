@@ -121,7 +121,7 @@ impl fmt::Display for Jobs {
     }
 }
 
-pub(crate) fn run(session: &Session, command: &JobCommand) -> Result<Exit, Failure> {
+pub(crate) fn run(session: &Session<'_>, command: &JobCommand) -> Result<Exit, Failure> {
     let engine = match command {
         JobCommand::Wait { .. } => session.open()?,
         JobCommand::List | JobCommand::Show { .. } | JobCommand::Cancel { .. } => session.open_offline()?,
@@ -145,7 +145,7 @@ pub(crate) fn run(session: &Session, command: &JobCommand) -> Result<Exit, Failu
 }
 
 /// The job as it ended, after it has gone on where that was needed.
-fn end_of(session: &Session, engine: &Engine, job: Uuid) -> Result<JobInfo, Failure> {
+fn end_of(session: &Session<'_>, engine: &Engine, job: Uuid) -> Result<JobInfo, Failure> {
     let info = engine.job(job)?;
     match info.status {
         JobStatus::Succeeded => Ok(info),
@@ -161,7 +161,7 @@ fn end_of(session: &Session, engine: &Engine, job: Uuid) -> Result<JobInfo, Fail
 }
 
 /// Waits for the end of a job that runs in this process, and shows how far it is.
-pub(crate) fn wait(session: &Session, engine: &Engine, job: &Job, what: &'static str) -> Result<JobInfo, Failure> {
+pub(crate) fn wait(session: &Session<'_>, engine: &Engine, job: &Job, what: &'static str) -> Result<JobInfo, Failure> {
     let info = job.info();
     // The job itself knows the number only after its first pass, and counting takes a while: only for who watches.
     let total = match info.operation {

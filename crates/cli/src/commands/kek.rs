@@ -7,9 +7,9 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::job::wait;
-use crate::args::{KekCommand, KeksOf};
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::request::Kek;
 use crate::session::{Session, name_of};
 use crate::tree::Tree;
 
@@ -87,14 +87,14 @@ impl fmt::Display for Kept {
     }
 }
 
-pub(crate) fn run(session: &Session, command: &KekCommand) -> Result<Exit, Failure> {
+pub(crate) fn run(session: &Session<'_>, command: &Kek) -> Result<Exit, Failure> {
     match command {
-        KekCommand::Show { svm } => show(session, svm),
-        KekCommand::Restore { of } => restore(session, of),
+        Kek::Show { svm } => show(session, svm),
+        Kek::Restore { svm } => restore(session, svm.as_deref()),
     }
 }
 
-fn show(session: &Session, svm: &str) -> Result<Exit, Failure> {
+fn show(session: &Session<'_>, svm: &str) -> Result<Exit, Failure> {
     let engine = session.open_offline()?;
     let svm = engine.svm_named(svm)?;
     let keks = engine.kept_keks(svm.id())?.iter().map(KeptView::of).collect();
@@ -102,9 +102,9 @@ fn show(session: &Session, svm: &str) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-fn restore(session: &Session, of: &KeksOf) -> Result<Exit, Failure> {
+fn restore(session: &Session<'_>, svm: Option<&str>) -> Result<Exit, Failure> {
     let engine = session.open_offline()?;
-    let svm = of.svm.as_ref().map(|svm| Ok::<_, Failure>(engine.svm_named(svm)?.id())).transpose()?;
+    let svm = svm.map(|svm| Ok::<_, Failure>(engine.svm_named(svm)?.id())).transpose()?;
     match svm {
         Some(svm) => session.unlock_for(&engine, svm)?,
         None => session.unlock(&engine)?,

@@ -3,14 +3,16 @@
 mod list;
 
 use std::fmt;
+use std::sync::Arc;
 
 use claviger::{Creation, Engine, KeyAlgorithm, KeyInfo, KeyType, KeyVersion, NewKey, ObjectRef, SvmId, SvmInfo};
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::args::{AlgorithmArg, KeyCommand, New, NewKeys, RotateCommand};
+use crate::args::AlgorithmArg;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::request::Key;
 use crate::session::{Session, name_of};
 
 /// What the record of a key says, as it is printed. The key's bytes are not among it.
@@ -86,65 +88,62 @@ pub(crate) fn type_name(key_type: KeyType) -> &'static str {
     }
 }
 
-pub(crate) fn run(session: &Session, command: KeyCommand) -> Result<Exit, Failure> {
+pub(crate) fn run(session: &Session<'_>, command: Key) -> Result<Exit, Failure> {
     match command {
-        KeyCommand::Create { svm, what, algorithm } => create(session, &svm.svm, &what, algorithm),
-        KeyCommand::List { svm, key_type, limit } => {
-            let engine = session.open_offline()?;
-            let svm = engine.svm_named(&svm.svm)?.id();
-            list::run(session, &engine, svm, key_type.map(KeyType::from), limit)
-        }
-        KeyCommand::Show { svm, object } => {
-            let engine = session.open_offline()?;
-            show(session, &engine, engine.svm_named(&svm.svm)?.id(), object.object()?)
-        }
-        KeyCommand::Delete { svm, object } => {
-            let engine = session.open_offline()?;
-            let (svm, object) = (engine.svm_named(&svm.svm)?, object.object()?);
-            engine.delete_key(svm.id(), object)?;
-            let object_type = type_name(object.key_type());
-            session.output.result(&Deleted { svm: name_of(&svm), object_type, object: object.uuid() })?;
-            Ok(Exit::Done)
-        }
-        KeyCommand::Rotate(RotateCommand::Begin { svm, object }) => {
-            let engine = session.open()?;
-            let (svm, object) = (engine.svm_named(&svm.svm)?.id(), object.object()?);
-            session.unlock_for(&engine, svm)?;
-            engine.begin_rotation(svm, object)?;
-            show(session, &engine, svm, object)
-        }
-        KeyCommand::Rotate(RotateCommand::Finish { svm, object }) => {
-            let engine = session.open()?;
-            let (svm, object) = (engine.svm_named(&svm.svm)?.id(), object.object()?);
-            session.unlock_for(&engine, svm)?;
-            engine.finish_rotation(svm, object)?;
-            show(session, &engine, svm, object)
-        }
-    }
-}
-
-fn create(session: &Session, svm: &str, what: &NewKeys, algorithm: Option<AlgorithmArg>) -> Result<Exit, Failure> {
-    let what = what.new_keys()?;
-    let engine = session.open()?;
-    let svm = engine.svm_named(svm)?;
-    session.unlock_for(&engine, svm.id())?;
-    match what {
-        New::Key(object) => {
+        Key::Create { svm, object, algorithm } => {
+            let (engine, svm) = open_for(session, &svm)?;
+            let object = object.into();
             engine.create_key(svm.id(), object, AlgorithmArg::or_default(algorithm, object))?;
             show(session, &engine, svm.id(), object)
         }
-        New::Volumes(count) => {
+        Key::CreateVolumes { svm, count, algorithm } => {
+            let (engine, svm) = open_for(session, &svm)?;
             let algorithm = AlgorithmArg::or_default(algorithm, ObjectRef::Volume(Uuid::nil()));
             let created = create_volumes(session, &engine, &svm, count, algorithm)?;
             session.output.result(&Created { svm: name_of(&svm), created })?;
             Ok(Exit::Done)
         }
+        Key::List { svm, key_type, limit } => {
+            let engine = session.open_offline()?;
+            let svm = engine.svm_named(&svm)?.id();
+            list::run(session, &engine, svm, key_type.map(KeyType::from), limit)
+        }
+        Key::Show { svm, object } => {
+            let engine = session.open_offline()?;
+            show(session, &engine, engine.svm_named(&svm)?.id(), object.into())
+        }
+        Key::Delete { svm, object } => {
+            let engine = session.open_offline()?;
+            let (svm, object) = (engine.svm_named(&svm)?, ObjectRef::from(object));
+            engine.delete_key(svm.id(), object)?;
+            let object_type = type_name(object.key_type());
+            session.output.result(&Deleted { svm: name_of(&svm), object_type, object: object.uuid() })?;
+            Ok(Exit::Done)
+        }
+        Key::RotateBegin { svm, object } => {
+            let (engine, svm) = open_for(session, &svm)?;
+            engine.begin_rotation(svm.id(), object.into())?;
+            show(session, &engine, svm.id(), object.into())
+        }
+        Key::RotateFinish { svm, object } => {
+            let (engine, svm) = open_for(session, &svm)?;
+            engine.finish_rotation(svm.id(), object.into())?;
+            show(session, &engine, svm.id(), object.into())
+        }
     }
+}
+
+/// Opens the hierarchy for what needs the KEK of this SVM.
+fn open_for(session: &Session<'_>, svm: &str) -> Result<(Arc<Engine>, SvmInfo), Failure> {
+    let engine = session.open()?;
+    let svm = engine.svm_named(svm)?;
+    session.unlock_for(&engine, svm.id())?;
+    Ok((engine, svm))
 }
 
 /// Makes the keys of `count` new volumes. Returns how many were made.
 pub(crate) fn create_volumes(
-    session: &Session,
+    session: &Session<'_>,
     engine: &Engine,
     svm: &SvmInfo,
     count: u64,
@@ -165,7 +164,7 @@ pub(crate) fn create_volumes(
     Ok(created)
 }
 
-fn show(session: &Session, engine: &Engine, svm: SvmId, object: ObjectRef) -> Result<Exit, Failure> {
+fn show(session: &Session<'_>, engine: &Engine, svm: SvmId, object: ObjectRef) -> Result<Exit, Failure> {
     session.output.result(&KeyView::of(&engine.key(svm, object)?))?;
     Ok(Exit::Done)
 }

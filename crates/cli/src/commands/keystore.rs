@@ -12,10 +12,10 @@ use uuid::Uuid;
 
 pub(crate) use self::view::{EnabledView, KeystoreView, missing_keks};
 use super::job::wait;
-use crate::args::{KeystoreArg, KeystoreCommand, KeystoreCreateCommand};
+use crate::args::KeystoreArg;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::secret::{Secret, Source};
+use crate::request::Keystore;
 use crate::session::{Session, name_of};
 
 /// Something that was done, and needs no more said.
@@ -82,7 +82,13 @@ pub(crate) struct Moved {
 
 impl Moved {
     /// Waits for the end of the job that moves them.
-    pub(crate) fn by(session: &Session, engine: &Engine, svm: &SvmInfo, to: Uuid, job: &Job) -> Result<Self, Failure> {
+    pub(crate) fn by(
+        session: &Session<'_>,
+        engine: &Engine,
+        svm: &SvmInfo,
+        to: Uuid,
+        job: &Job,
+    ) -> Result<Self, Failure> {
         let ended = wait(session, engine, job, "move")?;
         let keystore = KeystoreView::of(engine, &engine.keystore_with_id(to)?);
         Ok(Self { svm: name_of(svm), job: ended.id, keks: ended.progress.done, keystore })
@@ -100,35 +106,35 @@ impl fmt::Display for Moved {
     }
 }
 
-pub(crate) fn run(session: &Session, command: KeystoreCommand) -> Result<Exit, Failure> {
+pub(crate) fn run(session: &Session<'_>, command: Keystore) -> Result<Exit, Failure> {
     match command {
-        KeystoreCommand::Create(KeystoreCreateCommand::Onboard { common_criteria }) => {
+        Keystore::CreateOnboard { common_criteria } => {
             let engine = session.open_offline()?;
             let mode = if common_criteria { OnboardMode::CommonCriteria } else { OnboardMode::Unattended };
-            let passphrase = session.passphrase.new_one(&session.arena)?;
+            let passphrase = session.new_passphrase()?;
             engine.create_onboard(mode, &passphrase)?;
             let keystore = info(&engine, &KeystoreArg::Cluster)?;
             session.output.result(&KeystoreView::of(&engine, &keystore))?;
         }
-        KeystoreCommand::Create(KeystoreCreateCommand::Barbican(args)) => barbican::create(session, *args)?,
-        KeystoreCommand::List { svm } => {
+        Keystore::CreateBarbican(new) => barbican::create(session, *new)?,
+        Keystore::List { svm } => {
             let engine = session.open_offline()?;
             let svm = svm.map(|svm| engine.svm_named(&svm)).transpose()?.map(|svm| svm.id());
             let all = engine.keystores().into_iter().filter(|keystore| svm.is_none() || keystore.svm == svm);
             let keystores = all.map(|keystore| KeystoreView::of(&engine, &keystore)).collect();
             session.output.result(&Keystores { keystores })?;
         }
-        KeystoreCommand::Show { keystore } => {
+        Keystore::Show { keystore } => {
             let engine = session.open()?;
             let keystore = info(&engine, &keystore)?;
             let status = engine.keystore_status(keystore.id)?;
             session.output.result(&KeystoreView::of(&engine, &keystore).with_status(&status))?;
         }
-        KeystoreCommand::Check { keystore } => check::run(session, &keystore)?,
-        KeystoreCommand::Enable { keystore, migrate } => enable(session, &keystore, migrate)?,
-        KeystoreCommand::Switch { svm, to } => {
+        Keystore::Check { keystore } => check::run(session, &keystore)?,
+        Keystore::Enable { keystore, migrate } => enable(session, &keystore, migrate)?,
+        Keystore::Switch { svm, to } => {
             let engine = session.open()?;
-            let svm = engine.svm_named(&svm.svm)?;
+            let svm = engine.svm_named(&svm)?;
             let to = resolve(&engine, &to)?;
             let is_own = |id: Uuid| engine.keystores().iter().any(|one| one.id == id && one.svm == Some(svm.id()));
             if !is_own(to) || EnabledView::of(&engine, svm.id()).is_none() {
@@ -138,29 +144,28 @@ pub(crate) fn run(session: &Session, command: KeystoreCommand) -> Result<Exit, F
             let job = engine.switch(svm.id(), to)?;
             session.output.result(&Moved::by(session, &engine, &svm, to, &job)?)?;
         }
-        KeystoreCommand::Update { keystore, changes } => barbican::update(session, &keystore, changes)?,
-        KeystoreCommand::Disable { keystore } => {
+        Keystore::Update { keystore, changes } => barbican::update(session, &keystore, *changes)?,
+        Keystore::Disable { keystore } => {
             let engine = session.open_offline()?;
             let keystore = resolve(&engine, &keystore)?;
             let job = wait(session, &engine, &engine.disable(keystore)?, "disable")?.id;
             let keystore = KeystoreView::of(&engine, &engine.keystore_with_id(keystore)?);
             session.output.result(&Changed { keystore, job })?;
         }
-        KeystoreCommand::Delete { keystore } => {
+        Keystore::Delete { keystore } => {
             let engine = session.open_offline()?;
             let keystore = info(&engine, &keystore)?;
             engine.delete_keystore(keystore.id)?;
             session.output.result(&Deleted { deleted: KeystoreView::of(&engine, &keystore) })?;
         }
-        KeystoreCommand::Passphrase { new_passphrase_file, new_passphrase_fd } => {
-            let new = Source::new(Secret::Passphrase, new_passphrase_file, new_passphrase_fd)?;
+        Keystore::Passphrase => {
             let engine = session.open_offline()?;
             let existing = session.existing_passphrase()?;
-            let new = new.new_one(&session.arena)?;
+            let new = session.new_passphrase()?;
             engine.change_passphrase(&existing, &new)?;
             session.output.result(&Done { done: "passphrase changed; make a new backup" })?;
         }
-        KeystoreCommand::Unlock => {
+        Keystore::Unlock => {
             let engine = session.open_offline()?;
             engine.unlock(&session.existing_passphrase()?)?;
             session.output.result(&Done { done: "the passphrase opens the keystore" })?;
@@ -170,7 +175,7 @@ pub(crate) fn run(session: &Session, command: KeystoreCommand) -> Result<Exit, F
 }
 
 /// With `migrate`, where the keystore is enabled already, only the KEK is moved: so a command that was interrupted can be repeated.
-fn enable(session: &Session, keystore: &KeystoreArg, migrate: bool) -> Result<(), Failure> {
+fn enable(session: &Session<'_>, keystore: &KeystoreArg, migrate: bool) -> Result<(), Failure> {
     let engine = if migrate { session.open()? } else { session.open_offline()? };
     if migrate {
         session.unlock(&engine)?;

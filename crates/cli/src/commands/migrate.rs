@@ -6,7 +6,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::session::Session;
 
-pub(crate) fn run(session: &Session, svm: &str, to: &KeystoreArg) -> Result<Exit, Failure> {
+pub(crate) fn run(session: &Session<'_>, svm: &str, to: &KeystoreArg) -> Result<Exit, Failure> {
     let engine = session.open()?;
     let svm = engine.svm_named(svm)?;
     let to = resolve(&engine, to)?;

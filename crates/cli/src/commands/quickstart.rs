@@ -14,7 +14,9 @@ use super::verify::{exit_of_report, verify};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::passphrase;
-use crate::session::{Session, name_of};
+use crate::screen::Screen;
+use crate::secret::Source;
+use crate::session::{Directory, Session, name_of};
 
 const ADMIN: &str = "cluster";
 const SVMS: [&str; 2] = ["vs0", "vs1"];
@@ -81,28 +83,38 @@ impl fmt::Display for Story {
     }
 }
 
-pub(crate) fn run(session: &Session, keys: u64, store: StoreKind) -> Result<Exit, Failure> {
-    match session.dir_if_named() {
-        Some(dir) => story(session, dir, keys, store, true),
+/// What of the command stays in this process.
+#[derive(Clone, Copy)]
+pub(crate) struct Here<'a> {
+    pub(crate) screen: &'a Screen,
+    pub(crate) directory: &'a Directory,
+    pub(crate) passphrase: &'a Source,
+}
+
+pub(crate) fn run(session: &Session<'_>, here: Here<'_>, keys: u64, store: StoreKind) -> Result<Exit, Failure> {
+    match here.directory.path_if_named() {
+        Some(dir) => story(session, here, dir, keys, store),
         None => {
             let scratch = tempfile::tempdir().map_err(Failure::Scratch)?;
-            story(session, &scratch.path().join("hierarchy"), keys, store, false)
+            story(session, here, &scratch.path().join("hierarchy"), keys, store)
         }
     }
 }
 
-fn story(session: &Session, dir: &Path, wanted: u64, store: StoreKind, kept: bool) -> Result<Exit, Failure> {
+fn story(session: &Session<'_>, here: Here<'_>, dir: &Path, wanted: u64, store: StoreKind) -> Result<Exit, Failure> {
     let mut times = Times::default();
+    let kept = here.directory.path_if_named().is_some();
+    let options = || here.directory.options();
     let admin = name(ADMIN)?;
-    let engine = times.step("init", || Ok(Engine::create(dir, &admin, Options { store, ..session.options() })?))?;
-    times.step("keystore", || create_keystore(session, &engine, kept))?;
+    let engine = times.step("init", || Ok(Engine::create(dir, &admin, Options { store, ..options() })?))?;
+    times.step("keystore", || create_keystore(here, &engine, kept))?;
     let svms = times.step("svms", || create_svms(&engine))?;
     let keys = times.step("create", || create_keys(session, &engine, &svms, wanted))?;
     let opened = times.step("open", || open_all(&engine, &svms))?;
     let rekeyed = times.step("rekey", || rekey_all(session, &engine, &svms))?;
     let engine = times.step("reopen", || {
         drop(engine);
-        Ok(Engine::open(dir, session.options())?)
+        Ok(Engine::open(dir, options())?)
     })?;
     let report = times.step("verify", || verify(session, &engine))?;
     for finding in &report.findings {
@@ -118,7 +130,7 @@ fn story(session: &Session, dir: &Path, wanted: u64, store: StoreKind, kept: boo
         svms: svms.iter().map(|svm| Svm::of(&engine, svm)).collect::<Result<_, _>>()?,
         times_ms: times,
         dir: kept.then(|| dir.display().to_string()),
-        hierarchy: Hierarchy::of(&engine, dir)?,
+        hierarchy: Hierarchy::of(&engine, store)?,
     };
     session.output.result(&story)?;
     match exit_of_report(&report) {
@@ -132,15 +144,16 @@ fn name(name: &str) -> Result<SvmName, Failure> {
 }
 
 /// Where the hierarchy is kept and no passphrase was given, whoever keeps it is told the one that was made: backups need it.
-fn create_keystore(session: &Session, engine: &Engine, kept: bool) -> Result<(), Failure> {
-    if let Some(passphrase) = session.passphrase.given_passphrase(&session.arena)? {
+fn create_keystore(here: Here<'_>, engine: &Engine, kept: bool) -> Result<(), Failure> {
+    let arena = &here.directory.arena;
+    if let Some(passphrase) = here.passphrase.given_passphrase(arena)? {
         engine.create_onboard(OnboardMode::Unattended, &passphrase)?;
         return Ok(());
     }
-    let made = passphrase::generate(&session.arena)?;
+    let made = passphrase::generate(arena)?;
     engine.create_onboard(OnboardMode::Unattended, &engine.passphrase(made.expose())?)?;
     match kept {
-        true => session.output.show_once("onboard passphrase (shown once; keep it, backups need it)", &made),
+        true => here.screen.show_once("onboard passphrase (shown once; keep it, backups need it)", &made),
         false => Ok(()),
     }
 }
@@ -150,7 +163,7 @@ fn create_svms(engine: &Engine) -> Result<Vec<SvmInfo>, Failure> {
 }
 
 /// Divides the keys among the SVMs.
-fn create_keys(session: &Session, engine: &Engine, svms: &[SvmInfo], wanted: u64) -> Result<u64, Failure> {
+fn create_keys(session: &Session<'_>, engine: &Engine, svms: &[SvmInfo], wanted: u64) -> Result<u64, Failure> {
     let mut created = 0;
     let mut left = wanted;
     for (svm, sharing) in svms.iter().zip((1..=svms.len() as u64).rev()) {
@@ -177,7 +190,7 @@ fn open_all(engine: &Engine, svms: &[SvmInfo]) -> Result<u64, Failure> {
     }
 }
 
-fn rekey_all(session: &Session, engine: &Engine, svms: &[SvmInfo]) -> Result<u64, Failure> {
+fn rekey_all(session: &Session<'_>, engine: &Engine, svms: &[SvmInfo]) -> Result<u64, Failure> {
     let mut rekeyed = 0;
     for svm in svms {
         // With a single key, the second SVM has none.

@@ -71,33 +71,30 @@ impl fmt::Display for RekeyedExternally {
     }
 }
 
-pub(crate) fn run(session: &Session, svm: Option<&str>, external: Option<&SecretUrl>) -> Result<Exit, Failure> {
+pub(crate) fn run(session: &Session<'_>, svm: Option<&str>) -> Result<Exit, Failure> {
     let engine = session.open()?;
-    match (svm, external) {
-        (Some(svm), None) => {
-            let svm = engine.svm_named(svm)?;
-            session.unlock_for(&engine, svm.id())?;
-            session.output.result(&rekey(session, &engine, &svm)?)?;
-            Ok(Exit::Done)
-        }
-        (Some(svm), Some(key)) => rekey_external(session, &engine, &engine.svm_named(svm)?, key),
-        // clap lets no top-level key come here without an SVM.
-        (None, _) => every_svm(session, &engine),
-    }
+    let Some(svm) = svm else { return every_svm(session, &engine) };
+    let svm = engine.svm_named(svm)?;
+    session.unlock_for(&engine, svm.id())?;
+    session.output.result(&rekey(session, &engine, &svm)?)?;
+    Ok(Exit::Done)
 }
 
-fn rekey_external(session: &Session, engine: &Engine, svm: &SvmInfo, key: &SecretUrl) -> Result<Exit, Failure> {
+/// `claviger rekey --external`.
+pub(crate) fn external(session: &Session<'_>, svm: &str, key: &SecretUrl) -> Result<Exit, Failure> {
+    let engine = session.open()?;
+    let svm = engine.svm_named(svm)?;
     let id = svm.id();
     let enabled = engine.keystores().into_iter().find(|keystore| keystore.svm == Some(id) && keystore.enabled);
     let keystore = enabled.ok_or(SvmKeystoreError::NoneEnabled { svm: id })?.id;
-    let ended = wait(session, engine, &engine.rekey_external(keystore, key)?, "rekey")?;
-    let rekeyed = RekeyedExternally { svm: name_of(svm), job: ended.id, keystore, key_id: key.to_string() };
+    let ended = wait(session, &engine, &engine.rekey_external(keystore, key)?, "rekey")?;
+    let rekeyed = RekeyedExternally { svm: name_of(&svm), job: ended.id, keystore, key_id: key.to_string() };
     session.output.result(&rekeyed)?;
     Ok(Exit::Done)
 }
 
 /// One SVM's failure does not keep the others from their new KEKs. The exit code is the first failure's.
-fn every_svm(session: &Session, engine: &Engine) -> Result<Exit, Failure> {
+fn every_svm(session: &Session<'_>, engine: &Engine) -> Result<Exit, Failure> {
     session.unlock(engine)?;
     let mut exit = Exit::Done;
     let mut rekeys = Rekeys { rekeyed: Vec::new(), skipped: Vec::new(), failed: Vec::new() };
@@ -121,7 +118,7 @@ fn every_svm(session: &Session, engine: &Engine) -> Result<Exit, Failure> {
 }
 
 /// Rekeys one SVM, or goes on with its rekey.
-pub(crate) fn rekey(session: &Session, engine: &Engine, svm: &SvmInfo) -> Result<Rekeyed, Failure> {
+pub(crate) fn rekey(session: &Session<'_>, engine: &Engine, svm: &SvmInfo) -> Result<Rekeyed, Failure> {
     let job = engine.rekey_internal(svm.id())?;
     let ended = wait(session, engine, &job, "rekey")?;
     let kek_version = engine.kek(svm.id())?.map(|kek| kek.version.get());

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use axum::Router;
-use claviger::{Arena, ArenaOptions, Engine, KeyMemory, Options, Protection, SealingSource, SecretBytes};
+use claviger::{Arena, ArenaOptions, Engine, KeyMemory, OpenEngineError, Options, Protection, SealingSource, SecretBytes, StoreKind};
 use claviger_ontap::Service;
 use claviger_server::{Config, DevSite, FactsFile, Log, LogFormat, Overrides, Registry, Server};
 use serde::Serialize;
@@ -15,6 +15,8 @@ use crate::LOG_VARIABLE;
 use crate::args::{Common, ServeArgs};
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::remote;
+use crate::session::STORE_DIR;
 
 /// What of the common options the service heeds.
 pub(crate) struct Given {
@@ -31,8 +33,9 @@ impl Given {
 }
 
 /// All that is served, over one engine.
-fn routers(engine: &Arc<Engine>) -> Router {
-    claviger_ontap::router(Arc::new(Service::new(Arc::clone(engine))))
+fn routers(engine: &Arc<Engine>, store: StoreKind) -> Router {
+    let api = claviger_ontap::router(Arc::new(Service::new(Arc::clone(engine))));
+    api.merge(remote::router(Arc::clone(engine), store))
 }
 
 pub(crate) fn run(args: ServeArgs, given: &Given) -> Result<Exit, Failure> {
@@ -82,7 +85,8 @@ fn options(arena: Arena, facts: &Path, given: &Given) -> Result<Options, Failure
 fn serve(config: &Config, engine: Engine, ready: impl FnOnce(&Server) -> Result<(), Failure>) -> Result<(), Failure> {
     let (engine, registry) = (Arc::new(engine), Registry::default());
     registry.install();
-    let api = routers(&engine);
+    let store = StoreKind::of(&config.data_dir.join(STORE_DIR)).map_err(OpenEngineError::Store)?;
+    let api = routers(&engine, store);
     let server = Server::start(config, engine, registry, api)?;
     let mut told = Ok(());
     server.run_then(|server| told = ready(server))?;

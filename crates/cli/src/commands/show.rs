@@ -1,7 +1,6 @@
 //! `claviger show`: the hierarchy as a tree.
 
 use std::fmt;
-use std::path::Path;
 
 use claviger::{Engine, JobStatus, KekInfo, KekVersion, KeyError, KeyType, StoreKind, SvmInfo};
 use jiff::Timestamp;
@@ -14,7 +13,7 @@ use super::svm::SvmView;
 use crate::age::Age;
 use crate::exit::Exit;
 use crate::failure::{Failure, one_line};
-use crate::session::{STORE_DIR, Session};
+use crate::session::Session;
 use crate::tree::Tree;
 
 /// The hierarchy as it stands.
@@ -73,7 +72,7 @@ struct KekView {
 
 impl Hierarchy {
     /// Reads what there is; counting keys reads all of their records.
-    pub(crate) fn of(engine: &Engine, dir: &Path) -> Result<Self, Failure> {
+    pub(crate) fn of(engine: &Engine, store: StoreKind) -> Result<Self, Failure> {
         let (hierarchy, created) = engine.identity().unzip();
         let usage = engine.memory();
         let waits = |status: &JobStatus| matches!(status, JobStatus::Running | JobStatus::Interrupted);
@@ -82,7 +81,7 @@ impl Hierarchy {
         Ok(Self {
             hierarchy,
             created,
-            store: StoreKind::of(&dir.join(STORE_DIR))?.name(),
+            store: store.name(),
             keystore: cluster.map(|keystore| KeystoreView::of(engine, &keystore)),
             memory: Memory {
                 protection: engine.protection().as_str(),
@@ -199,15 +198,15 @@ impl fmt::Display for KekView {
     }
 }
 
-pub(crate) fn run(session: &Session) -> Result<Exit, Failure> {
+pub(crate) fn run(session: &Session<'_>) -> Result<Exit, Failure> {
     let engine = session.open()?;
-    let hierarchy = Hierarchy::of(&engine, session.dir()?)?;
+    let hierarchy = Hierarchy::of(&engine, session.store()?)?;
     session.output.result(&hierarchy)?;
     Ok(if hierarchy.is_damaged() { Exit::Damage } else { Exit::Done })
 }
 
 /// `claviger svm show`.
-pub(crate) fn svm(session: &Session, engine: &Engine, svm: &SvmInfo) -> Result<Exit, Failure> {
+pub(crate) fn svm(session: &Session<'_>, engine: &Engine, svm: &SvmInfo) -> Result<Exit, Failure> {
     let svm = Svm::of(engine, svm)?;
     session.output.result(&svm)?;
     Ok(if svm.is_damaged() { Exit::Damage } else { Exit::Done })

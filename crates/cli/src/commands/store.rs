@@ -8,10 +8,9 @@ use claviger::{Engine, Report};
 use serde::Serialize;
 
 use super::verify::{FindingView, exit_of_report, verify};
-use crate::args::StoreCommand;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::session::Session;
+use crate::session::{Directory, Session};
 
 #[derive(Serialize)]
 struct Copied {
@@ -47,16 +46,16 @@ impl fmt::Display for Copied {
     }
 }
 
-pub(crate) fn run(session: &Session, command: &StoreCommand) -> Result<Exit, Failure> {
-    match command {
-        StoreCommand::Copy { from, to, store } => copy(session, from, to, *store),
-    }
-}
-
-fn copy(session: &Session, from: &Path, to: &Path, store: StoreKind) -> Result<Exit, Failure> {
+pub(crate) fn copy(
+    session: &Session<'_>,
+    directory: &Directory,
+    from: &Path,
+    to: &Path,
+    store: StoreKind,
+) -> Result<Exit, Failure> {
     let engine = {
         let bar = session.output.progress("copy", None);
-        Engine::copy_store(from, to, store, session.options(), |copied| bar.set_position(copied))?
+        Engine::copy_store(from, to, store, directory.options(), |copied| bar.set_position(copied))?
     };
     let report = match session.unlock(&engine) {
         Ok(()) => Some(verify(session, &engine)?),

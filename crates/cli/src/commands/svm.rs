@@ -81,7 +81,7 @@ impl fmt::Display for Deleted {
     }
 }
 
-pub(crate) fn run(session: &Session, command: SvmCommand) -> Result<Exit, Failure> {
+pub(crate) fn run(session: &Session<'_>, command: SvmCommand) -> Result<Exit, Failure> {
     let engine = match command {
         SvmCommand::Show { .. } => session.open()?,
         SvmCommand::Create { .. } | SvmCommand::List | SvmCommand::Rename { .. } | SvmCommand::Delete { .. } => {

@@ -127,7 +127,7 @@ impl fmt::Display for Verified {
     }
 }
 
-pub(crate) fn run(session: &Session) -> Result<Exit, Failure> {
+pub(crate) fn run(session: &Session<'_>) -> Result<Exit, Failure> {
     let engine = session.open_copy()?;
     // One that opens unattended and is locked all the same is damaged, which is to be told.
     if engine.keystore().is_some_and(|keystore| keystore.mode == OnboardMode::CommonCriteria) {
@@ -139,7 +139,7 @@ pub(crate) fn run(session: &Session) -> Result<Exit, Failure> {
 }
 
 /// Verifies, and shows how far that is.
-pub(crate) fn verify(session: &Session, engine: &Engine) -> Result<Report, Failure> {
+pub(crate) fn verify(session: &Session<'_>, engine: &Engine) -> Result<Report, Failure> {
     // Counting reads all keys: only for who watches.
     let count = || engine.svms().iter().map(|svm| Ok(engine.count_keys(svm.id())?.values().sum::<u64>())).sum();
     let total: Option<Result<u64, Failure>> = session.output.is_watched().then(count);

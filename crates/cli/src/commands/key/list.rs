@@ -1,6 +1,8 @@
 //! `claviger key list`: page by page, so that a million keys take no more memory than a few.
 
-use std::io::{self, Write};
+use std::fmt::Display;
+use std::io;
+use std::mem;
 
 use claviger::{Engine, KeyError, KeyInfo, KeyType, ObjectRef, SvmId};
 use serde::Serialize;
@@ -13,7 +15,7 @@ use crate::session::Session;
 
 /// Prints up to `limit` keys of the SVM, of one type where one is named.
 pub(super) fn run(
-    session: &Session,
+    session: &Session<'_>,
     engine: &Engine,
     svm: SvmId,
     only: Option<KeyType>,
@@ -23,18 +25,18 @@ pub(super) fn run(
         Pages { engine, svm, only, after: only.and_then(before), left: limit.unwrap_or(u64::MAX), ended: false };
     // Read before the first byte is printed: what cannot be done at all is seen here.
     let mut page = pages.next_page()?;
-    let mut out = session.output.stdout();
-    let mut list = List { out: &mut out, json: session.output.is_json(), any: false };
+    let mut list = List { text: String::new(), json: session.output.is_json(), any: false };
     let mut exit = Exit::Done;
-    list.begin().map_err(Failure::Stdout)?;
+    list.begin();
     while !page.is_empty() {
         if page.iter().any(Result::is_err) {
             exit = Exit::Damage;
         }
-        page.iter().try_for_each(|key| list.item(key)).map_err(Failure::Stdout)?;
+        page.iter().try_for_each(|key| list.item(key))?;
+        session.output.part(mem::take(&mut list.text))?;
         page = pages.next_page()?;
     }
-    list.end().map_err(Failure::Stdout)?;
+    session.output.part(list.end())?;
     Ok(exit)
 }
 
@@ -95,9 +97,10 @@ fn before(key_type: KeyType) -> Option<ObjectRef> {
     }
 }
 
-/// A list that is printed item by item: lines, or one JSON object.
-struct List<'a> {
-    out: &'a mut dyn Write,
+/// A list that is printed page by page: lines, or one JSON object.
+struct List {
+    /// What is not printed yet.
+    text: String,
     json: bool,
     any: bool,
 }
@@ -107,30 +110,39 @@ struct NoKey {
     error: String,
 }
 
-impl List<'_> {
-    fn begin(&mut self) -> io::Result<()> {
-        if self.json { self.out.write_all(b"{\"keys\":[") } else { Ok(()) }
-    }
-
-    fn item(&mut self, item: &Item) -> io::Result<()> {
-        match (item, self.json) {
-            (Ok(key), true) => self.element(&KeyView::of(key)),
-            (Err(error), true) => self.element(&NoKey { error: one_line(error) }),
-            (Ok(key), false) => writeln!(self.out, "{}", KeyView::of(key)),
-            (Err(error), false) => writeln!(self.out, "damaged: {}", one_line(error)),
-        }
-    }
-
-    fn element(&mut self, element: &impl Serialize) -> io::Result<()> {
-        self.out.write_all(if self.any { b",\n" } else { b"\n" })?;
-        self.any = true;
-        Ok(serde_json::to_writer(&mut self.out, element)?)
-    }
-
-    fn end(&mut self) -> io::Result<()> {
+impl List {
+    fn begin(&mut self) {
         if self.json {
-            self.out.write_all(b"\n]}\n")?;
+            self.text.push_str("{\"keys\":[");
         }
-        self.out.flush()
+    }
+
+    fn item(&mut self, item: &Item) -> Result<(), Failure> {
+        match (item, self.json) {
+            (Ok(key), true) => self.element(&KeyView::of(key))?,
+            (Err(error), true) => self.element(&NoKey { error: one_line(error) })?,
+            (Ok(key), false) => self.line(&KeyView::of(key)),
+            (Err(error), false) => self.line(&format_args!("damaged: {}", one_line(error))),
+        }
+        Ok(())
+    }
+
+    fn line(&mut self, line: &dyn Display) {
+        self.text += &format!("{line}\n");
+    }
+
+    fn element(&mut self, element: &impl Serialize) -> Result<(), Failure> {
+        self.text.push_str(if self.any { ",\n" } else { "\n" });
+        self.any = true;
+        let element = serde_json::to_string(element);
+        self.text += &element.map_err(|error| Failure::Stdout(io::Error::from(error)))?;
+        Ok(())
+    }
+
+    fn end(mut self) -> String {
+        if self.json {
+            self.text.push_str("\n]}\n");
+        }
+        self.text
     }
 }

@@ -1,7 +1,6 @@
 //! `claviger keystore check`.
 
 use std::fmt;
-use std::io::Write as _;
 
 use claviger::Hop;
 use serde::Serialize;
@@ -55,7 +54,7 @@ impl fmt::Display for HopView {
 }
 
 /// The hops are the result, whether or not the last one failed.
-pub(super) fn run(session: &Session, keystore: &KeystoreArg) -> Result<(), Failure> {
+pub(super) fn run(session: &Session<'_>, keystore: &KeystoreArg) -> Result<(), Failure> {
     let engine = session.open_offline()?;
     let keystore = resolve(&engine, keystore)?;
     if engine.keystore().is_some_and(|cluster| cluster.id == keystore) {
@@ -67,12 +66,11 @@ pub(super) fn run(session: &Session, keystore: &KeystoreArg) -> Result<(), Failu
     let checked = engine.check_keystore(keystore, |hop| {
         let hop = HopView::of(hop);
         if !as_json && printed.is_ok() {
-            let mut out = session.output.stdout();
-            printed = writeln!(out, "{hop}").and_then(|()| out.flush());
+            printed = session.output.part(format!("{hop}\n"));
         }
         hops.push(hop);
     });
-    printed.map_err(Failure::Stdout)?;
+    printed?;
     let passed = checked.is_ok();
     if passed || (as_json && !hops.is_empty()) {
         session.output.result(&Checked { keystore, passed, hops })?;
