@@ -1,4 +1,24 @@
-//! The daemon around claviger's REST API.
+//! The daemon around claviger's REST API, or around any [`axum::Router`].
+//!
+//! It brings what a router does not have: a [`Config`] that is checked as a whole, TLS with a certificate of its own making, [`Accounts`],
+//! limits on all that a client can take, the audit log ([`verify_audit`] checks it), metrics ([`Registry`]), the facts of the node
+//! ([`FactsFile`]), and an orderly stop. `docs/service.md` is the page for operators.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//!
+//! use claviger::{Engine, Options};
+//! use claviger_server::{Config, Overrides, Registry, Server};
+//!
+//! let config = Config::load(Some("/etc/claviger/claviger.toml".as_ref()), std::env::vars_os(), Overrides::default())?;
+//! let engine = Arc::new(Engine::open(&config.data_dir, Options::default())?);
+//! let api = axum::Router::new();
+//! Server::start(&config, engine, Registry::default(), api)?.run()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Authentication leaves a [`Caller`](claviger_ontap::Caller) in each request's extensions. What the caller's role allows, the router
+//! decides. What the audit log may say of a request, its handler leaves as an [`Audited`](claviger_ontap::Audited) in the response's.
 #![forbid(unsafe_code)]
 
 mod accounts;

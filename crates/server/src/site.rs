@@ -39,8 +39,8 @@ const LATER: u32 = 30;
 
 /// The field "is not valid" (conventions, section 8), which stands for every request that is wrong as a whole.
 const INVALID: u32 = 2;
-/// "Not supported": what the service cannot do at all, or not now.
-const UNSUPPORTED: u32 = 3;
+/// No code of the contract: the service itself cannot, or not now.
+const INTERNAL: u32 = 5;
 
 /// What all requests share.
 pub(crate) struct Site {
@@ -209,14 +209,14 @@ fn problem(status: StatusCode, code: u32, message: &str) -> Response {
 }
 
 fn try_later(seconds: u32, message: &str) -> Response {
-    let mut response = problem(StatusCode::SERVICE_UNAVAILABLE, UNSUPPORTED, message);
+    let mut response = problem(StatusCode::SERVICE_UNAVAILABLE, INTERNAL, message);
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     response
 }
 
 fn broken() -> Response {
     let message = "claviger made a mistake; its log says more. What was asked for may or may not have been done";
-    problem(StatusCode::INTERNAL_SERVER_ERROR, UNSUPPORTED, message)
+    problem(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL, message)
 }
 
 /// Clients make methods up; the metrics have a series for each name.

@@ -66,18 +66,28 @@ pub(crate) fn run(session: &Session<'_>, directory: &Directory, command: Account
     let dir = directory.path()?;
     // A directory with accounts and no hierarchy would keep `claviger init` from making one there.
     StoreKind::of(&dir.join(STORE_DIR)).map_err(OpenEngineError::Store)?;
-    let mut accounts = Accounts::load(dir)?;
-    match command {
+    // Asked for before the accounts are locked for others.
+    let changed = match command {
         AccountCommand::Create { name, role, password: _ } => {
-            accounts.create(name, role.into(), &new_password(session, &password)?)?;
+            let password = new_password(session, &password)?;
+            let mut accounts = Accounts::load(dir)?;
+            accounts.create(name, role.into(), &password)?;
+            accounts
         }
         AccountCommand::SetPassword { name, password: _ } => {
-            accounts.set_password(&name, &new_password(session, &password)?)?;
+            let password = new_password(session, &password)?;
+            let mut accounts = Accounts::load(dir)?;
+            accounts.set_password(&name, &password)?;
+            accounts
         }
-        AccountCommand::Delete { name } => accounts.delete(&name)?,
-        AccountCommand::List => {}
-    }
-    let accounts = accounts.list().iter().map(AccountView::of).collect();
+        AccountCommand::Delete { name } => {
+            let mut accounts = Accounts::load(dir)?;
+            accounts.delete(&name)?;
+            accounts
+        }
+        AccountCommand::List => Accounts::load(dir)?,
+    };
+    let accounts = changed.list().iter().map(AccountView::of).collect();
     session.output.result(&AccountList { accounts })?;
     Ok(Exit::Done)
 }

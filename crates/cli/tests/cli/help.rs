@@ -42,12 +42,20 @@ const COMMANDS: &[&str] = &[
     "job wait",
     "job cancel",
     "show",
+    "account create",
+    "account list",
+    "account set-password",
+    "account delete",
+    "audit verify",
     "completions",
 ];
 
+/// Runs until it is told to stop.
+const SERVICE: &str = "serve";
+
 #[test]
 fn every_command_explains_itself_with_an_example() {
-    for command in COMMANDS {
+    for command in COMMANDS.iter().chain([&SERVICE]) {
         let output = claviger(&format!("{command} --help")).output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{command}");
         let help = stdout(&output);
@@ -75,7 +83,9 @@ fn an_example_is_accepted_as_it_stands() {
 
 #[test]
 fn the_groups_list_their_commands() {
-    for group in ["", "svm", "keystore", "keystore create", "key", "key rotate", "kek", "backup", "job"] {
+    for group in
+        ["", "svm", "keystore", "keystore create", "key", "key rotate", "kek", "backup", "job", "account", "audit"]
+    {
         let listed = stdout(&claviger(&format!("{group} --help")).output().unwrap());
         let prefix = if group.is_empty() { String::new() } else { format!("{group} ") };
         let below = COMMANDS.iter().filter_map(|command| command.strip_prefix(&prefix));

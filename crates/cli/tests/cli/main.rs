@@ -13,6 +13,7 @@ mod quickstart;
 mod refusals;
 mod rollback;
 mod secrecy;
+mod service;
 mod store;
 mod story;
 mod support;

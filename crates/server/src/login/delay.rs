@@ -26,11 +26,12 @@ pub(super) struct Failures {
     count: u32,
     free: u32,
     last: Option<Instant>,
+    succeeded: Option<Instant>,
 }
 
 impl Failures {
     const fn new(free: u32) -> Self {
-        Self { count: 0, free, last: None }
+        Self { count: 0, free, last: None, succeeded: None }
     }
 
     /// How long from `now` no login is looked at.
@@ -44,19 +45,24 @@ impl Failures {
     }
 
     pub(super) fn failed(&mut self, now: Instant) {
-        if self.is_forgotten(now) {
+        if self.last.is_none_or(|last| now.saturating_duration_since(last) >= MEMORY) {
             self.count = 0;
         }
         self.count = self.count.saturating_add(1);
         self.last = Some(now);
     }
 
-    pub(super) fn succeeded(&mut self) {
-        *self = Self::new(self.free);
+    pub(super) fn succeeded(&mut self, now: Instant) {
+        *self = Self { succeeded: Some(now), ..Self::new(self.free) };
+    }
+
+    /// Whether there was a success of late: the failures of others do not count against it.
+    pub(super) fn is_trusted(&self, now: Instant) -> bool {
+        self.succeeded.is_some_and(|then| now.saturating_duration_since(then) < MEMORY)
     }
 
     fn is_forgotten(&self, now: Instant) -> bool {
-        self.last.is_none_or(|last| now.saturating_duration_since(last) >= MEMORY)
+        !self.is_trusted(now) && self.last.is_none_or(|last| now.saturating_duration_since(last) >= MEMORY)
     }
 }
 
@@ -130,7 +136,8 @@ mod tests {
         failures.failed(now);
         assert_eq!(failures.wait(now + Duration::from_millis(500)), Duration::from_millis(1_500));
         assert_eq!(failures.wait(now + Duration::from_secs(2)), Duration::ZERO);
-        failures.succeeded();
+        failures.succeeded(now);
+        assert!(failures.is_trusted(now) && !failures.is_trusted(now + MEMORY));
         assert_eq!(failures.wait(now), Duration::ZERO);
         failures.failed(now);
         assert_eq!(failures.wait(now), FIRST);
