@@ -25,6 +25,9 @@ static RESTORATION: Schema = Schema {
     fields: &[
         Field::hidden("node.uuid", Kind::Text, "The node whose memory is meant.").post(),
         Field::hidden("node.name", Kind::Text, "The same by name.").post(),
+        Field::hidden("key_id", Kind::Text, "A key; accepted, and whatever it needs comes with all the others.").post(),
+        Field::hidden("key_server", Kind::Text, "A KMIP server; accepted, and none is asked.").post(),
+        Field::hidden("key_tag", Kind::Text, "A tag; accepted, and keys have none.").post(),
     ],
     lists: &[],
     links: &[],

@@ -34,13 +34,19 @@ static SCHEMA: Schema = Schema {
         Field::standard("code", Kind::Integer, "0, or the code of why it failed."),
         Field::standard("error.code", Kind::Text, "The code of why it failed."),
         Field::standard("error.message", Kind::Text, "Why it failed."),
+        Field::standard(
+            "error.arguments.code",
+            Kind::Text,
+            "The code of a part of the message; messages have no parts.",
+        ),
+        Field::standard("error.arguments.message", Kind::Text, "A part of the message."),
         Field::standard("start_time", Kind::Time, "When it was asked for."),
         Field::standard("end_time", Kind::Time, "When it ended."),
         Field::standard("node.name", Kind::Text, "The node that runs it."),
         Field::standard("svm.name", Kind::Text, "The SVM's name."),
         Field::standard("svm.uuid", Kind::Text, "The SVM's UUID."),
     ],
-    lists: &[],
+    lists: &["error.arguments"],
     links: &[Link { object: "", href: "/cluster/jobs/{uuid}" }, Link { object: "svm", href: "/svm/svms/{svm.uuid}" }],
 };
 

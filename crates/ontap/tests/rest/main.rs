@@ -6,6 +6,7 @@
 mod codes;
 mod conventions;
 mod documents;
+mod resources;
 mod secrets;
 mod shapes;
 mod support;

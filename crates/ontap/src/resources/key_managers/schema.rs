@@ -46,8 +46,16 @@ pub(super) static SCHEMA: Schema = Schema {
         Field::expensive("external.servers.connectivity.records.state", Kind::Text, "How a node reaches it."),
         Field::expensive("external.servers.connectivity.records.node.uuid", Kind::Text, "The node."),
         Field::expensive("external.servers.connectivity.records.node.name", Kind::Text, "The node."),
+        Field::expensive("external.servers.connectivity.node_states.state", Kind::Text, "How a node reaches it."),
+        Field::expensive("external.servers.connectivity.node_states.node.uuid", Kind::Text, "The node."),
+        Field::expensive("external.servers.connectivity.node_states.node.name", Kind::Text, "The node."),
     ],
-    lists: &["external.server_ca_certificates", "external.servers", "external.servers.connectivity.records"],
+    lists: &[
+        "external.server_ca_certificates",
+        "external.servers",
+        "external.servers.connectivity.records",
+        "external.servers.connectivity.node_states",
+    ],
     links: &[
         Link { object: "", href: "/security/key-managers/{uuid}" },
         Link { object: "configuration", href: "/security/key-stores/{configuration.uuid}" },
