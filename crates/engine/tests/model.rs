@@ -218,7 +218,7 @@ impl World {
         match (result, id.is_some(), keys.contains_key(&object)) {
             (Err(KeyError::UnknownSvm { svm }), false, _) => assert_eq!(svm, self.nobody),
             (Err(KeyError::OfVolume { object: of, name }), true, _) if named == Some(name.as_str()) => {
-                assert_eq!(of, object)
+                assert_eq!(of, object);
             }
             (result, ..) if named.is_some() => panic!("{result:?}"),
             (Err(KeyError::Exists { object: named }), true, true) => assert_eq!(named, object),

@@ -73,13 +73,14 @@ fn records_of_a_later_release_are_told_from_damage() {
 fn a_record_of_an_unknown_kind_is_told_wherever_it_lies() {
     let whole = Whole::new();
     let svm = whole.svms[0].as_bytes();
-    let unknown: [(Table, Vec<u8>); 7] = [
-        (Table::Node, b"later".to_vec()),
+    let unknown: [(Table, Vec<u8>); 8] = [
+        (Table::Node, b"licences".to_vec()),
         (Table::Svms, b"\x02later".to_vec()),
         (Table::Svms, b"\x01not a name".to_vec()),
         (Table::Keks, [svm.as_slice(), b"-more"].concat()),
         (Table::Jobs, b"job".to_vec()),
         (Table::Certificates, b"server".to_vec()),
+        (Table::Volumes, b"\x02later".to_vec()),
         (Table::Keys, [svm.as_slice(), &[9], svm.as_slice()].concat()),
     ];
     for (table, key) in unknown {

@@ -19,7 +19,7 @@ fn a_certificate_says_what_it_is_after_a_restart_too() {
             _ => (Some(svm), CertificateKind::Client),
         };
         let text = format!("certificate {number}");
-        let new = NewCertificate { chain: vec![root.der.clone()], ..leaf.new(scope, Some(&text), kind) };
+        let new = NewCertificate { chain: vec![root.der.clone()], ..leaf.to_install(scope, Some(&text), kind) };
         let info = engine.install_certificate(&new).unwrap();
         assert_eq!((info.scope, info.name.as_str(), info.kind), (scope, text.as_str(), kind));
         assert_eq!((&info.certificate, &info.chain), (&leaf.der, &vec![root.der.clone()]));
@@ -34,7 +34,7 @@ fn a_certificate_says_what_it_is_after_a_restart_too() {
         assert_eq!(facts.not_after.to_string(), "2036-01-02T00:00:00Z");
         installed.push(info);
     }
-    let ca = engine.install_certificate(&root.new(Some(svm), None, CertificateKind::ServerCa)).unwrap();
+    let ca = engine.install_certificate(&root.to_install(Some(svm), None, CertificateKind::ServerCa)).unwrap();
     assert_eq!((ca.name.as_str(), ca.has_private_key, ca.facts.is_authority), ("the root_0ABC01", false, true));
     // What the authority signed names its key.
     let subject = ca.facts.subject_key_id.clone().unwrap();
@@ -81,11 +81,11 @@ fn the_hash_is_that_of_the_signature() {
 fn a_generated_name_is_of_common_name_and_serial() {
     let (_, engine, svm) = hierarchy();
     let root = Made::authority(&"ü".repeat(150));
-    let first = engine.install_certificate(&root.new(None, None, CertificateKind::RootCa)).unwrap();
+    let first = engine.install_certificate(&root.to_install(None, None, CertificateKind::RootCa)).unwrap();
     assert_eq!(first.name.as_str(), format!("{}_0ABC01", "ü".repeat(96)));
     // In another scope it is another name; in this one it is installed already.
-    engine.install_certificate(&root.new(Some(svm), None, CertificateKind::RootCa)).unwrap();
-    let again = engine.install_certificate(&root.new(None, None, CertificateKind::RootCa)).unwrap_err();
+    engine.install_certificate(&root.to_install(Some(svm), None, CertificateKind::RootCa)).unwrap();
+    let again = engine.install_certificate(&root.to_install(None, None, CertificateKind::RootCa)).unwrap_err();
     assert!(matches!(&again, CertificateError::NameTaken { name } if *name == first.name), "{again:?}");
 }
 
@@ -95,7 +95,7 @@ fn a_deleted_certificate_leaves_nothing_and_its_name_is_free() {
     let count = || records(&*store).iter().filter(|(table, ..)| *table == Table::Certificates).count();
     let leaf = Made::authority("root").under("leaf", &PKCS_ECDSA_P256_SHA256);
     for scope in [None, Some(svm)] {
-        for new in [leaf.new(scope, Some("one"), CertificateKind::Client), authority(scope, "one")] {
+        for new in [leaf.to_install(scope, Some("one"), CertificateKind::Client), authority(scope, "one")] {
             let id = engine.install_certificate(&new).unwrap().id;
             assert_eq!(count(), 2);
             engine.delete_certificate(id).unwrap();

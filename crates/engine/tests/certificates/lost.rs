@@ -18,7 +18,7 @@ use crate::{hierarchy, name};
 /// Three parts of a private key, which an RSA key of 2,048 bits does not need, and two, which it does.
 fn installed(engine: &Engine, scope: Option<SvmId>) -> Uuid {
     let leaf = Made::authority("root").under("leaf", &PKCS_RSA_SHA256);
-    engine.install_certificate(&leaf.new(scope, Some("one"), CertificateKind::Client)).unwrap().id
+    engine.install_certificate(&leaf.to_install(scope, Some("one"), CertificateKind::Client)).unwrap().id
 }
 
 /// The store keys of a certificate's records (`docs/formats.md`, records): its own, and that of its name.

@@ -57,7 +57,7 @@ impl Made {
     }
 
     /// To be installed as this, with its private key where that belongs there.
-    pub(crate) fn new(&self, scope: Option<SvmId>, text: Option<&str>, kind: CertificateKind) -> NewCertificate {
+    pub(crate) fn to_install(&self, scope: Option<SvmId>, text: Option<&str>, kind: CertificateKind) -> NewCertificate {
         NewCertificate {
             scope,
             name: text.map(|text| text.parse().unwrap()),

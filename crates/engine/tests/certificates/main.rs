@@ -31,5 +31,5 @@ fn hierarchy() -> (Arc<MemoryStore>, Engine, SvmId) {
 
 /// An authority of this name, for a scope.
 fn authority(scope: Option<SvmId>, text: &str) -> NewCertificate {
-    Made::authority("an authority").new(scope, Some(text), CertificateKind::ServerCa)
+    Made::authority("an authority").to_install(scope, Some(text), CertificateKind::ServerCa)
 }

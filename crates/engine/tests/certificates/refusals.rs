@@ -34,10 +34,11 @@ fn what_is_no_certificate_is_told() {
     ];
     for der in wrong {
         let der = CertificateDer::from(der);
-        let new = NewCertificate { certificate: der.clone(), ..root.new(None, Some("n"), CertificateKind::ServerCa) };
+        let new =
+            NewCertificate { certificate: der.clone(), ..root.to_install(None, Some("n"), CertificateKind::ServerCa) };
         assert!(matches!(refused(&new), CertificateError::NotACertificate));
         let chain = vec![root.der.clone(), der];
-        let new = NewCertificate { chain, ..root.new(None, Some("n"), CertificateKind::ServerCa) };
+        let new = NewCertificate { chain, ..root.to_install(None, Some("n"), CertificateKind::ServerCa) };
         assert!(matches!(refused(&new), CertificateError::NotAChain { number: 2 }));
     }
 }
@@ -47,9 +48,9 @@ fn an_authority_must_be_one_and_has_no_private_key_here() {
     let root = Made::authority("root");
     let leaf = root.under("leaf", &PKCS_ECDSA_P256_SHA256);
     for kind in [CertificateKind::ClientCa, CertificateKind::ServerCa, CertificateKind::RootCa] {
-        let error = refused(&leaf.new(None, Some("n"), kind));
+        let error = refused(&leaf.to_install(None, Some("n"), kind));
         assert!(matches!(error, CertificateError::NotAnAuthority { kind: told } if told == kind), "{error:?}");
-        let new = NewCertificate { private_key: Some(root.private_key()), ..root.new(None, Some("n"), kind) };
+        let new = NewCertificate { private_key: Some(root.private_key()), ..root.to_install(None, Some("n"), kind) };
         let error = refused(&new);
         assert!(matches!(error, CertificateError::TakesNoPrivateKey { kind: told } if told == kind), "{error:?}");
     }
@@ -61,7 +62,7 @@ fn a_private_key_must_be_there_and_belong_to_the_certificate() {
     for algorithm in [&PKCS_ECDSA_P256_SHA256, &PKCS_RSA_SHA256] {
         let [leaf, other] = [root.under("leaf", algorithm), root.under("leaf", algorithm)];
         for kind in [CertificateKind::Client, CertificateKind::Server] {
-            let with = |private_key| NewCertificate { private_key, ..leaf.new(None, Some("n"), kind) };
+            let with = |private_key| NewCertificate { private_key, ..leaf.to_install(None, Some("n"), kind) };
             assert!(matches!(refused(&with(None)), CertificateError::NeedsPrivateKey { .. }));
             for foreign in [other.private_key(), root.private_key()] {
                 assert!(matches!(refused(&with(Some(foreign))), CertificateError::OtherPrivateKey(_)));

@@ -101,7 +101,7 @@ fn an_authority_whose_record_is_damaged_is_not_trusted() {
     let server = Server::start(well);
     let keystore = create(&engine, svm, &server);
     let root = install(&engine, None, CertificateKind::ServerCa, &server.root);
-    engine.install_certificate(&Made::authority("more").new(None, None, CertificateKind::ServerCa)).unwrap();
+    engine.install_certificate(&Made::authority("more").to_install(None, None, CertificateKind::ServerCa)).unwrap();
     assert!(reaches(&engine, keystore));
     drop(engine);
     let key = [&[0], root.as_bytes().as_slice()].concat();
