@@ -13,8 +13,7 @@ use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::pem::{self, PemObject as _};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use x509_cert::Certificate;
-use x509_cert::der::Decode as _;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::config::{CertificateFiles, Config};
 
@@ -110,21 +109,18 @@ fn first_expiry(chain: &[CertificateDer<'_>], path: &Path) -> Result<Timestamp, 
 }
 
 fn expiry(certificate: &CertificateDer<'_>) -> Option<Timestamp> {
-    let certificate = Certificate::from_der(certificate).ok()?;
-    Timestamp::try_from(certificate.tbs_certificate().validity().not_after.to_system_time()).ok()
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    Timestamp::from_second(certificate.validity().not_after.timestamp()).ok()
 }
 
 /// The common name of a client's certificate (RFC 5280, section 4.1.2.6), where it has exactly one.
 pub(crate) fn common_name(certificate: &CertificateDer<'_>) -> Option<String> {
-    let certificate = Certificate::from_der(certificate).ok()?;
-    let names: Vec<_> = certificate
-        .tbs_certificate()
-        .subject()
-        .iter()
-        .filter(|attribute| attribute.oid == x509_cert::der::oid::db::rfc4519::CN)
-        .collect();
-    let [name] = names.as_slice() else { return None };
-    std::str::from_utf8(name.value.value()).ok().map(str::to_owned)
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    let mut names = certificate.subject().iter_common_name();
+    match (names.next(), names.next()) {
+        (Some(name), None) => name.as_str().ok().map(str::to_owned),
+        _ => None,
+    }
 }
 
 /// Certificates or keys do not serve.

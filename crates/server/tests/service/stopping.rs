@@ -1,6 +1,7 @@
 //! Stopping, and clients that leave.
 
 use std::thread;
+use std::time::Duration;
 
 use axum::http::Method;
 use claviger_server::{DevSite, Registry, Server};
@@ -30,7 +31,7 @@ fn what_has_begun_is_answered_before_the_service_stops() {
 
 #[test]
 fn a_stop_does_not_wait_for_ever() {
-    let mut service = Service::with(|config| config.limits.stop_timeout = std::time::Duration::from_millis(200));
+    let mut service = Service::with(|config| config.limits.stop_timeout = Duration::from_millis(200));
     let server = service.server.take().unwrap();
     let mut waiting = service.connect();
     waiting.send_request(&Method::POST, "/api/wait", Some(ADMIN.as_bytes()), b"");
@@ -47,8 +48,17 @@ fn a_request_goes_on_when_its_client_leaves() {
     leaving.send_request(&Method::POST, "/api/wait", Some(ADMIN.as_bytes()), b"");
     service.wait_for_arrival();
     drop(leaving);
-    service.open_gate();
-    service.server.take().unwrap().stop();
+    let server = service.server.take().unwrap();
+    thread::scope(|scope| {
+        let stopping = scope.spawn(|| server.stop());
+        while std::net::TcpStream::connect(service.address).is_ok() {
+            thread::yield_now();
+        }
+        // Long enough for a stop that does not wait.
+        thread::sleep(Duration::from_millis(300));
+        service.open_gate();
+        stopping.join().unwrap();
+    });
     let lines = service.audit();
     let events: Vec<_> = lines.iter().map(|line| line["event"].as_str().unwrap()).collect();
     assert_eq!(events, ["started", "request", "result", "stopped"]);
