@@ -33,7 +33,8 @@ fn other_clients_keep_their_habits() {
     for (name, password) in accounts {
         service.create_account(name, password);
     }
-    let accounts: Vec<_> = accounts.iter().map(|(name, password)| json!({ "user": name, "password": password })).collect();
+    let accounts: Vec<_> =
+        accounts.iter().map(|(name, password)| json!({ "user": name, "password": password })).collect();
     python::run("other_clients.py", &json!({ "service": service.told(), "accounts": accounts }));
     service.stop();
 }

@@ -27,8 +27,12 @@ pub(super) fn run(call: &Call<'_>, _: &mut Query, body: &Body) -> Result<Answer,
     let engine = &call.service.engine;
     let svm = references::svm(call.service, body)?.filter(|svm| !svm.is_admin()).map(|svm| svm.id());
     match (body.text("scope"), svm) {
-        (Some("svm"), None) => return Err(codes::invalid("svm", "The scope \"svm\" needs \"svm.name\" or \"svm.uuid\".")),
-        (Some("cluster"), Some(_)) => return Err(codes::invalid("scope", "A certificate of an SVM has the scope \"svm\".")),
+        (Some("svm"), None) => {
+            return Err(codes::invalid("svm", "The scope \"svm\" needs \"svm.name\" or \"svm.uuid\"."));
+        }
+        (Some("cluster"), Some(_)) => {
+            return Err(codes::invalid("scope", "A certificate of an SVM has the scope \"svm\"."));
+        }
         _ => {}
     }
     let kind = match body.required("type")? {

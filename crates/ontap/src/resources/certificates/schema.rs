@@ -9,7 +9,8 @@ pub(super) static SCHEMA: Schema = Schema {
     name: "security_certificate",
     fields: &[
         Field::key("uuid", Kind::Text, "The certificate's UUID."),
-        Field::key("name", Kind::Text, "Its name, unique in its scope; made of what it says where none is given.").post(),
+        Field::key("name", Kind::Text, "Its name, unique in its scope; made of what it says where none is given.")
+            .post(),
         Field::standard("type", Kind::OneOf(KINDS), "What it is for.").post(),
         Field::standard("public_certificate", Kind::Text, "The certificate, PEM.").post(),
         Field::hidden("private_key", Kind::Secret, "Its private key, PEM.").post(),
