@@ -150,7 +150,7 @@ pub(crate) enum Command {
 
     /// Open every record and every key, and name each that is damaged; writes nothing
     ///
-    /// What depends on a damaged record is counted as not checked. Exits with 6 where something is damaged. The store is copied to the directory for temporary files (TMPDIR) first.
+    /// What depends on a damaged record is counted as not checked. Exits with 6 where something is damaged. The store is copied to the directory for temporary files (TMPDIR) first; a service reads its own.
     #[command(after_help = "Example:\n  claviger verify --dir /var/lib/claviger")]
     Verify,
 

@@ -1,7 +1,8 @@
 //! The service's half of `--url`: runs a client's command over the hierarchy that the daemon has open.
 //!
-//! `POST /api/claviger/commands` takes a [`Request`] and answers with [`Event`]s, one JSON object a line, as they come. The status is 200
-//! from the moment the command begins, whatever becomes of it: its end is the last event. A command outlives a client that goes away.
+//! `POST /api/claviger/commands` takes a [`Request`] and answers with [`Event`]s, one JSON object a line, as they come. How a command
+//! ended is its last event. The status is for those who see nothing else, such as the audit log: it tells a command that failed before
+//! it had anything to show. A command outlives a client that goes away.
 
 mod line;
 
@@ -19,7 +20,7 @@ use claviger::{Arena, Engine, SecretBytes, StoreKind};
 use claviger_ontap::{Audited, Caller, Problem};
 use serde_json::Value;
 
-use self::line::{Lines, line};
+use self::line::line;
 use crate::commands;
 use crate::event::{Event, Wanted};
 use crate::failure::Failure;
@@ -67,8 +68,8 @@ async fn take(
     let arguments = serde_json::to_value(&request.command).unwrap_or(Value::Null);
     let audited = Extension(Audited { what: name.to_owned(), arguments });
     match (effect, caller.role.may_change()) {
-        (_, true) => (audited, begin(live, caller, request, given)).into_response(),
-        (Effect::Reads, false) => (audited, begin(live, caller, request, Reader)).into_response(),
+        (_, true) => (audited, begin(live, caller, request, given).await).into_response(),
+        (Effect::Reads, false) => (audited, begin(live, caller, request, Reader).await).into_response(),
         (Effect::Changes, false) => {
             let message = format!("the account may only read, and `claviger {name}` does more");
             (audited, Problem::new(StatusCode::FORBIDDEN, FORBIDDEN, message)).into_response()
@@ -93,8 +94,8 @@ fn read(live: &Live, headers: &HeaderMap, body: Result<Bytes, BytesRejection>) -
 }
 
 /// Begins a command, and answers with what it says. It goes on where nobody listens any more.
-fn begin(live: Live, caller: Caller, request: Request, secrets: impl Secrets + Send + 'static) -> Response {
-    let (line, lines) = line();
+async fn begin(live: Live, caller: Caller, request: Request, secrets: impl Secrets + Send + 'static) -> Response {
+    let (line, mut lines) = line();
     let run = move || {
         let Request { form, watched, command } = request;
         let (name, _) = command.about();
@@ -110,11 +111,9 @@ fn begin(live: Live, caller: Caller, request: Request, secrets: impl Secrets + S
     };
     // Nobody waits for it: it says itself how it ends.
     drop(tokio::task::spawn_blocking(run));
-    answer(lines)
-}
-
-fn answer(lines: Lines) -> Response {
+    let status = lines.status().await;
     let mut response = Response::new(Body::new(lines));
+    *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(EVENTS));
     response
 }

@@ -108,7 +108,8 @@ pub(crate) enum KeystoreCommand {
     },
     /// Check that the passphrase opens the cluster's keystore
     ///
-    /// In Common Criteria mode each command needs the passphrase for itself: this one leaves nothing open behind it.
+    /// In Common Criteria mode each command over a directory needs the passphrase for itself: this one leaves nothing open behind it.
+    /// A service has the keystore open from then on, for everyone, until it stops.
     #[command(after_help = "Example:\n  claviger keystore unlock --passphrase-file p --dir /var/lib/claviger")]
     Unlock,
 }

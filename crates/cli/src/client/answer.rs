@@ -10,7 +10,6 @@ use crate::args::ServiceUrl;
 use crate::event::{Event, Wanted};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::remote::EVENTS;
 
 /// The most bytes of an event. A backup is one.
 const LONGEST: u64 = 1 << 30;
@@ -32,10 +31,7 @@ pub(super) fn read(
     body: Body,
     take: impl FnMut(Event) -> Result<(), Failure>,
 ) -> Result<Answer, Failure> {
-    match body.mime_type() {
-        Some(EVENTS) => events(url, BufReader::new(body.into_reader()), take),
-        _ => Err(ServiceError::Strange { url: url.clone() }.into()),
-    }
+    events(url, BufReader::new(body.into_reader()), take)
 }
 
 fn events(

@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use claviger::{Arena, certificates_from_pem};
 use rustls::crypto::aws_lc_rs;
-use ureq::http::{HeaderValue, StatusCode};
+use ureq::http::HeaderValue;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Error};
 
@@ -18,7 +18,7 @@ use super::error::ServiceError;
 use crate::args::{Account, ServiceUrl};
 use crate::event::Event;
 use crate::failure::Failure;
-use crate::remote::PATH;
+use crate::remote::{EVENTS, PATH};
 use crate::request::{Given, Request, to_body};
 use crate::secret::{Secret, Source};
 
@@ -84,11 +84,13 @@ impl Connection {
             .send(&body[..]);
         let mut response = sent.map_err(|error| self.not_sent(error))?;
         let url = || self.url.clone();
-        match response.status() {
-            StatusCode::OK => answer::read(&self.url, response.into_body(), take),
-            status => {
+        match response.body().mime_type() {
+            // Whatever the status: how the command ended is among them.
+            Some(EVENTS) => answer::read(&self.url, response.into_body(), take),
+            _ => {
                 let said = answer::problem(response.body_mut());
-                Err(match status.as_u16() {
+                Err(match response.status().as_u16() {
+                    200..=299 => ServiceError::Strange { url: url() },
                     401 => ServiceError::Unauthorized { url: url(), user: self.user.as_str().to_owned() },
                     403 => ServiceError::Forbidden { url: url(), said },
                     404 => ServiceError::NoCommands { url: url() },

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use axum::Router;
-use claviger::{Arena, ArenaOptions, Engine, KeyMemory, OpenEngineError, Options, Protection, SealingSource, SecretBytes, StoreKind};
+use claviger::{
+    Arena, ArenaOptions, Engine, KeyMemory, OpenEngineError, Options, Protection, SealingSource, SecretBytes, StoreKind,
+};
 use claviger_ontap::Service;
 use claviger_server::{Config, DevSite, FactsFile, Log, LogFormat, Overrides, Registry, Server};
 use serde::Serialize;

@@ -8,8 +8,8 @@ use claviger::{StoreKind, SvmName};
 
 use super::barbican;
 use crate::args::{
-    self, AccountCommand, AuditCommand, BackupCommand, KekCommand, KeyCommand, KeystoreCommand, KeystoreCreateCommand, New, RotateCommand, ServeArgs, StoreArg,
-    StoreCommand,
+    self, AccountCommand, AuditCommand, BackupCommand, KekCommand, KeyCommand, KeystoreCommand, KeystoreCreateCommand,
+    New, RotateCommand, ServeArgs, StoreArg, StoreCommand,
 };
 use crate::failure::Failure;
 use crate::request::{Command, Kek, Key, Keystore};

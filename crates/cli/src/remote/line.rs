@@ -1,21 +1,24 @@
 //! The line from a command, which runs in a thread of its own, to the answer that carries its events.
 
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::Future as _;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::body::Bytes;
+use axum::http::StatusCode;
 use hyper::body::{Body, Frame};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{self, Receiver, Sender};
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep, timeout_at};
 
 use crate::event::Event;
-use crate::failure::Failure;
+use crate::exit::Exit;
+use crate::failure::{Failure, FailureView};
 use crate::output::Sink;
 
 /// How many events wait at most for a client that is slow.
@@ -34,7 +37,7 @@ const SILENCE: Duration = Duration::from_secs(15);
 pub(super) fn line() -> (Line, Lines) {
     let (events, receiver) = mpsc::channel(ROOM);
     let line = Line { events, runtime: Handle::current(), listens: Cell::new(true), told: Cell::new(None) };
-    (line, Lines { events: receiver, silence: Box::pin(sleep(SILENCE)) })
+    (line, Lines { held: VecDeque::new(), events: receiver, silence: Box::pin(sleep(SILENCE)) })
 }
 
 /// The command's end. It may wait, so it is for threads that may.
@@ -75,10 +78,54 @@ impl Sink for Line {
     }
 }
 
-/// The answer's end: a body of one JSON object a line.
+/// The answer's end: a body of one event a line.
 pub(super) struct Lines {
+    /// Taken from the line already.
+    held: VecDeque<Event>,
     events: Receiver<Event>,
     silence: Pin<Box<Sleep>>,
+}
+
+impl Lines {
+    /// The status of the answer, which must be known before the first byte of it. Waits for the first event that says how the command
+    /// goes, but not for long.
+    pub(super) async fn status(&mut self) -> StatusCode {
+        let until = Instant::now() + SILENCE;
+        loop {
+            let event = match timeout_at(until, self.events.recv()).await {
+                Ok(Some(event)) => event,
+                // It broke off.
+                Ok(None) => return StatusCode::INTERNAL_SERVER_ERROR,
+                Err(_) => return StatusCode::OK,
+            };
+            let status = status_of(&event);
+            self.held.push_back(event);
+            if let Some(status) = status {
+                return status;
+            }
+        }
+    }
+}
+
+/// `None` where the event does not tell.
+fn status_of(event: &Event) -> Option<StatusCode> {
+    match event {
+        Event::Note(_) | Event::Waits { .. } | Event::Alive => None,
+        Event::Result(_) | Event::Part(_) | Event::Backup(_) => Some(StatusCode::OK),
+        Event::Counting { .. } | Event::Waiting { .. } | Event::At(_) | Event::Over => Some(StatusCode::OK),
+        Event::Wants(_) => Some(StatusCode::PRECONDITION_REQUIRED),
+        Event::Failure(FailureView { exit_code, .. }) | Event::End(exit_code) => {
+            Some(match Exit::of_code(*exit_code).unwrap_or(Exit::Failed) {
+                Exit::Done => StatusCode::OK,
+                Exit::Request => StatusCode::BAD_REQUEST,
+                Exit::NotFound => StatusCode::NOT_FOUND,
+                Exit::Taken => StatusCode::CONFLICT,
+                Exit::Passphrase => StatusCode::FORBIDDEN,
+                Exit::Keeper => StatusCode::BAD_GATEWAY,
+                Exit::Failed | Exit::Damage | Exit::Node | Exit::Service => StatusCode::INTERNAL_SERVER_ERROR,
+            })
+        }
+    }
 }
 
 impl Body for Lines {
@@ -89,12 +136,15 @@ impl Body for Lines {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let event = match self.events.poll_recv(context) {
-            Poll::Ready(Some(event)) => event,
-            Poll::Ready(None) => return Poll::Ready(None),
-            Poll::Pending => match pin!(&mut self.silence).poll(context) {
-                Poll::Ready(()) => Event::Alive,
-                Poll::Pending => return Poll::Pending,
+        let event = match self.held.pop_front() {
+            Some(held) => held,
+            None => match self.events.poll_recv(context) {
+                Poll::Ready(Some(event)) => event,
+                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Pending => match self.silence.as_mut().poll(context) {
+                    Poll::Ready(()) => Event::Alive,
+                    Poll::Pending => return Poll::Pending,
+                },
             },
         };
         self.silence = Box::pin(sleep(SILENCE));
@@ -129,7 +179,7 @@ mod tests {
     async fn a_silent_line_says_that_it_lives() {
         use http_body_util::BodyExt as _;
         let (line, mut lines) = line();
-        let begun = tokio::time::Instant::now();
+        let begun = Instant::now();
         for _ in 0..2 {
             let frame = lines.frame().await.unwrap().unwrap();
             assert_eq!(frame.into_data().unwrap(), "\"alive\"\n");

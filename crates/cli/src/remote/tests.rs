@@ -69,17 +69,19 @@ fn what_is_audited_says_what_was_asked_and_no_secret() {
     let lab = Lab::with_svm();
     lab.forget();
     lab.remote("svm rename vs0 archive");
+    lab.remote("svm rename vs0 archive");
     lab.remote("keystore unlock --passphrase-file @p");
     lab.remote_as("reader", "svm delete archive");
     let audited = lab.audited();
-    let what: Vec<_> = audited.iter().map(|audited| (audited.what.as_str(), audited.arguments.clone())).collect();
+    let seen: Vec<_> = audited.iter().map(|(seen, status)| (&*seen.what, seen.arguments.clone(), *status)).collect();
     assert_eq!(
-        what,
+        seen,
         [
-            ("svm rename", json!({ "svm": { "rename": { "svm": "vs0", "name": "archive" } } })),
-            ("keystore unlock", json!({ "keystore": "unlock" })),
-            ("keystore unlock", json!({ "keystore": "unlock" })),
-            ("svm delete", json!({ "svm": { "delete": { "svm": "archive" } } })),
+            ("svm rename", json!({ "svm": { "rename": { "svm": "vs0", "name": "archive" } } }), 200),
+            ("svm rename", json!({ "svm": { "rename": { "svm": "vs0", "name": "archive" } } }), 404),
+            ("keystore unlock", json!({ "keystore": "unlock" }), 428),
+            ("keystore unlock", json!({ "keystore": "unlock" }), 200),
+            ("svm delete", json!({ "svm": { "delete": { "svm": "archive" } } }), 403),
         ]
     );
 }

@@ -21,6 +21,8 @@ pub(crate) const UUID: &str = "5d1c8a52-5d3c-4f0c-8f66-0cf5bb3c2f9a";
 pub(crate) fn claviger(args: &str) -> Command {
     let mut command = Command::new(assert_cmd::cargo::cargo_bin!("claviger"));
     command.args(args.split_whitespace()).env_remove("CLAVIGER_LOG");
+    // Nobody's own profiles.
+    command.env_remove("CLAVIGER_PROFILE").env("CLAVIGER_PROFILE_FILE", "/dev/null");
     command
 }
 

@@ -190,7 +190,8 @@ impl Lab {
         self.service.seen.bodies.lock().unwrap().clone()
     }
 
-    pub(super) fn audited(&self) -> Vec<Audited> {
+    /// What was audited, with the status of the answer.
+    pub(super) fn audited(&self) -> Vec<(Audited, u16)> {
         self.service.seen.audited.lock().unwrap().clone()
     }
 
@@ -250,7 +251,8 @@ struct Service {
 #[derive(Default)]
 struct Seen {
     bodies: Mutex<Vec<String>>,
-    audited: Mutex<Vec<Audited>>,
+    /// With the status of the answer.
+    audited: Mutex<Vec<(Audited, u16)>>,
 }
 
 impl Service {
@@ -317,7 +319,8 @@ async fn authenticate(State(seen): State<Arc<Seen>>, mut request: Request, next:
     let body = to_bytes(body, 16 << 20).await.unwrap();
     seen.bodies.lock().unwrap().push(String::from_utf8(body.to_vec()).unwrap());
     let response = next.run(Request::from_parts(parts, Body::from(body))).await;
-    seen.audited.lock().unwrap().extend(response.extensions().get::<Audited>().cloned());
+    let audited = response.extensions().get::<Audited>().cloned();
+    seen.audited.lock().unwrap().extend(audited.map(|audited| (audited, response.status().as_u16())));
     response
 }
 
