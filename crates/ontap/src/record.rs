@@ -65,8 +65,8 @@ impl Record {
 
     /// The object at a path that leads through no list, the record itself where it is empty.
     pub(crate) fn object_mut(&mut self, path: &str) -> Option<&mut Map<String, Value>> {
-        let names = path.split('.').filter(|name| !name.is_empty());
-        names.fold(Some(&mut self.0), |at, name| at?.get_mut(name))?.as_object_mut()
+        let mut names = path.split('.').filter(|name| !name.is_empty());
+        names.try_fold(&mut self.0, |at, name| at.get_mut(name))?.as_object_mut()
     }
 
     pub(crate) fn into_json(self) -> Value {

@@ -1,7 +1,6 @@
 //! The page on codes: made of the table that the service answers by, and of the names of its tests.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -11,7 +10,6 @@ use claviger_ontap::{Entry, Reach, codes};
 /// The page, from the crate in this directory.
 pub(crate) fn page(root: &Path) -> io::Result<String> {
     let tests = tests_of_codes(root)?;
-    let mut page = String::from(HEAD);
     let count = |reach| codes().filter(|entry| entry.reach == reach).count();
     let reaches = [
         (Reach::Here, "Answered by this release"),
@@ -19,15 +17,13 @@ pub(crate) fn page(root: &Path) -> io::Result<String> {
         (Reach::Azure, "With Azure Key Vault, not in this release"),
         (Reach::Never, "Never answered, and why"),
     ];
-    for (reach, title) in reaches {
-        let _ = writeln!(page, "- {title}: {}", count(reach));
-    }
-    for (reach, title) in reaches {
+    let counts = reaches.map(|(reach, title)| format!("- {title}: {}\n", count(reach)));
+    let sections = reaches.map(|(reach, title)| {
         let mut entries: Vec<_> = codes().filter(|entry| entry.reach == reach).collect();
         entries.sort_by_key(|entry| entry.number);
-        let _ = write!(page, "\n## {title}\n\n{}", table(reach, &entries, &tests));
-    }
-    Ok(page)
+        format!("\n## {title}\n\n{}", table(reach, &entries, &tests))
+    });
+    Ok([HEAD.to_owned(), counts.concat(), sections.concat()].concat())
 }
 
 const HEAD: &str = "\
@@ -47,15 +43,12 @@ fn table(reach: Reach, entries: &[&Entry], tests: &BTreeMap<u32, String>) -> Str
         Reach::Kmip | Reach::Azure => ("| Code | Status | Meaning | Comes with |\n| --- | --- | --- | --- |\n", false),
         Reach::Never => ("| Code | Status | Meaning | Why not |\n| --- | --- | --- | --- |\n", false),
     };
-    let mut table = String::from(head);
-    for Entry { number, status, meaning, trigger, .. } in entries {
-        let _ = write!(table, "| {number} | {status} | {} | {} |", cell(meaning), cell(trigger));
-        if has_test {
-            let _ = write!(table, " {} |", tests.get(number).map_or_else(String::new, |name| format!("`{name}`")));
-        }
-        table.push('\n');
-    }
-    table
+    let row = |Entry { number, status, meaning, trigger, .. }: &Entry| {
+        let test = tests.get(number).map_or_else(String::new, |name| format!("`{name}`"));
+        let test = if has_test { format!(" {test} |") } else { String::new() };
+        format!("| {number} | {status} | {} | {} |{test}\n", cell(meaning), cell(trigger))
+    };
+    [head.to_owned(), entries.iter().map(|entry| row(entry)).collect()].concat()
 }
 
 fn cell(text: &str) -> String {

@@ -298,7 +298,7 @@ fn an_onboard_key_manager() {
     assert!(shown["onboard"]["key_backup"].as_str().unwrap().len() > 100);
     assert!(shown.get("external").is_none() && shown.get("svm").is_none(), "{shown}");
     stage.node.set(|facts| {
-        facts.cluster.nodes_without_volume_encryption = Fact::Known(vec!["n1".to_owned(), "n2".to_owned()])
+        facts.cluster.nodes_without_volume_encryption = Fact::Known(vec!["n1".to_owned(), "n2".to_owned()]);
     });
     let shown = stage.api.get(&location).ok();
     assert_eq!(

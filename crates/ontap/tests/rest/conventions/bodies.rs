@@ -211,13 +211,6 @@ fn null_clears_or_is_as_good_as_absent() {
 }
 
 #[test]
-fn members_that_are_given_twice_are_no_json_that_two_readers_read_alike() {
-    let stage = stage();
-    let reply = stage.api.ask("POST", "/svm/svms").bytes("{\"name\":\"vs1\",\"name\":\"vs2\"}").send();
-    assert!(matches!(reply.status.as_u16(), 202 | 400), "{}", reply.text);
-}
-
-#[test]
 fn a_patch_changes_only_what_it_names() {
     let stage = stage();
     let path =

@@ -1,6 +1,6 @@
 //! HAL links by the `Accept` header (conventions, section 2).
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::Stage;
 
@@ -75,23 +75,27 @@ fn self_repeats_the_query_as_it_came() {
     }
 }
 
+/// Every address in a value.
+fn hrefs(value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::Object(members) => {
+            for (name, value) in members {
+                match (name.as_str(), value) {
+                    ("href", Value::String(href)) => found.push(href.clone()),
+                    (_, value) => hrefs(value, found),
+                }
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| hrefs(item, found)),
+        _ => {}
+    }
+}
+
 #[test]
 fn every_link_leads_somewhere() {
     let stage = Stage::new();
     let (_, keystore) = stage.own("vs0");
     stage.api.post(&format!("/security/barbican-kms/{keystore}/rekey-internal?return_timeout=60"), &json!({})).is(201);
-    fn hrefs(value: &serde_json::Value, found: &mut Vec<String>) {
-        match value {
-            serde_json::Value::Object(members) => {
-                members.iter().for_each(|(name, value)| match (name.as_str(), value) {
-                    ("href", serde_json::Value::String(href)) => found.push(href.clone()),
-                    (_, value) => hrefs(value, found),
-                })
-            }
-            serde_json::Value::Array(items) => items.iter().for_each(|item| hrefs(item, found)),
-            _ => {}
-        }
-    }
     let mut found = Vec::new();
     let node = stage.node_uuid();
     let onboard = stage.onboard();
