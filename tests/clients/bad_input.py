@@ -237,7 +237,7 @@ def clients_that_never_finish(service):
     for connection in slow:
         connection.sendall(b"POST /api/svm/svms HTTP/1.1\r\nHost: x\r\n" + service.authorization + b"X-Slow: ")
     for connection in body:
-        connection.sendall(service.head(b"POST /api/svm/svms", b"Content-Length: 18") + b'{"name":')
+        connection.sendall(service.head(b"POST /api/svm/svms", b"Content-Length: 10000") + b'{"name":')
 
     done = threading.Event()
 
