@@ -10,6 +10,7 @@ use claviger_wrap::SvmId;
 
 use crate::certificate_name::CertificateKind;
 use crate::engine::Core;
+#[cfg(feature = "certificates")]
 use crate::live_keystores::Keystores;
 use crate::records::CertificateRecord;
 
@@ -55,6 +56,7 @@ impl Core {
 
     /// Has what is installed now be trusted, and nothing else: by keepers that are made anew when they are needed next. What they
     /// are asked at this moment goes on.
+    #[cfg(feature = "certificates")]
     pub(crate) fn trust_anew(&self) -> Result<(), StoreError> {
         self.load_authorities()?;
         for svm in self.live.svms().values() {

@@ -45,6 +45,7 @@ impl LiveKeystores {
     }
 
     /// Has each keeper be made anew when it is needed next.
+    #[cfg(feature = "certificates")]
     pub(crate) fn forget_keepers(&self) {
         for live in self.by_id.values() {
             *live.keeper.lock().unwrap_or_else(PoisonError::into_inner) = None;

@@ -38,6 +38,7 @@ impl PrivateKey {
         Self { parts }
     }
 
+    #[cfg(feature = "certificates")]
     pub(crate) fn parts(&self) -> &[SecretBytes] {
         &self.parts
     }

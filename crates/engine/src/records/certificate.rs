@@ -98,6 +98,7 @@ pub(crate) struct CertificateNameRecord {
 
 impl CertificateNameRecord {
     /// What the keys of all names begin with.
+    #[cfg(feature = "certificates")]
     pub(crate) const PREFIX: &[u8] = &[BY_NAME];
 
     /// What the keys of the names of one scope begin with.
