@@ -11,6 +11,7 @@ mod locking;
 mod passphrases;
 mod quickstart;
 mod refusals;
+mod remote;
 mod rollback;
 mod secrecy;
 mod service;
