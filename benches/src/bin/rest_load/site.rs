@@ -108,7 +108,9 @@ fn fill(engine: &Engine, svms: &[SvmId], volumes: usize) -> Result<Vec<ObjectRef
     let made = thread::scope(|scope| {
         let make = |svms: &[SvmId]| svms.iter().map(|svm| fill_one(engine, *svm, volumes)).collect::<Result<Vec<_>>>();
         let makers: Vec<_> = svms.chunks(share).map(|svms| scope.spawn(move || make(svms))).collect();
-        let join = |maker: thread::ScopedJoinHandle<'_, _>| maker.join().unwrap_or_else(|_| anyhow::bail!("a maker broke off"));
+        let join = |maker: thread::ScopedJoinHandle<'_, _>| {
+            maker.join().unwrap_or_else(|_| anyhow::bail!("a maker broke off"))
+        };
         makers.into_iter().map(join).collect::<Result<Vec<_>>>()
     })?;
     made.into_iter().flatten().next().context("there must be an SVM")
