@@ -42,10 +42,10 @@ pub(crate) struct ServiceArgs {
     pub(crate) url_ca: Option<PathBuf>,
 }
 
-/// The URL of a service: `https://HOST:PORT`, and nothing behind it.
+/// The URL of a service: `https://HOST:PORT`, and nothing behind it, not even a slash.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
-pub(crate) struct ServiceUrl(Url);
+pub(crate) struct ServiceUrl(String);
 
 /// Why a text is not the URL of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -82,7 +82,7 @@ impl FromStr for ServiceUrl {
         if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
             return Err(ServiceUrlError::Path);
         }
-        Ok(Self(url))
+        Ok(Self(url.as_str().trim_end_matches('/').to_owned()))
     }
 }
 
@@ -94,10 +94,9 @@ impl TryFrom<String> for ServiceUrl {
     }
 }
 
-/// Without a slash at its end.
 impl fmt::Display for ServiceUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.as_str().trim_end_matches('/'))
+        f.write_str(&self.0)
     }
 }
 

@@ -108,13 +108,13 @@ impl Connection {
         let url = self.url.clone();
         match error {
             Error::Http(error) => ServiceError::Unmade(error),
-            error if is_tls(&error) => ServiceError::Tls { url, source: error },
+            error if is_tls(&error) => ServiceError::Tls { url, source: error.into() },
             // The connection stood, and the request may have gone over it.
             Error::Io(source) if !never_connected(&source) => ServiceError::Lost { url, source },
             Error::Timeout(timeout) if !is_of_connecting(timeout) => {
                 ServiceError::Lost { url, source: io::Error::new(io::ErrorKind::TimedOut, Error::Timeout(timeout)) }
             }
-            source => ServiceError::Unreachable { url, source },
+            error => ServiceError::Unreachable { url, source: error.into() },
         }
     }
 }

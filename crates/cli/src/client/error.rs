@@ -9,9 +9,9 @@ use crate::exit::Exit;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ServiceError {
     #[error("the service at {url} is not to be reached")]
-    Unreachable { url: ServiceUrl, source: ureq::Error },
+    Unreachable { url: ServiceUrl, source: Box<ureq::Error> },
     #[error("the service at {url} does not prove that it is the one")]
-    Tls { url: ServiceUrl, source: ureq::Error },
+    Tls { url: ServiceUrl, source: Box<ureq::Error> },
     #[error("the service at {url} refuses the account \"{user}\" with this password")]
     Unauthorized { url: ServiceUrl, user: String },
     #[error("the service at {url} refuses: {said}")]

@@ -41,7 +41,7 @@ const fn nibble(digit: u8) -> u8 {
     let number = digit.wrapping_sub(b'0');
     let letter = digit.wrapping_sub(b'a');
     let (is_number, is_letter) = (mask(number < 10), mask(letter < 6));
-    (number & is_number) | (letter.wrapping_add(10) & is_letter) | (0xff & !(is_number | is_letter))
+    (number & is_number) | (letter.wrapping_add(10) & is_letter) | !(is_number | is_letter)
 }
 
 const fn mask(condition: bool) -> u8 {
