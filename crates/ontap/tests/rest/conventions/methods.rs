@@ -143,3 +143,23 @@ fn what_a_path_names_must_be_there() {
     stage.api.get(&format!("/svm/svms/{}", stage.admin())).refused(404, 4, "entry doesn't exist");
     stage.api.delete(&format!("/svm/svms/{}", stage.admin())).refused(404, 4, "entry doesn't exist");
 }
+
+/// Headers by which some clients name an SVM or themselves change nothing.
+#[test]
+fn headers_that_are_not_used_are_ignored() {
+    let stage = Stage::new();
+    stage.svm("vs0");
+    let expected = stage.api.get("/svm/svms").ok();
+    for (name, value) in [
+        ("x-dot-svm-name", "nobody"),
+        ("x-dot-svm-uuid", "x"),
+        ("x-dot-client-app", "ansible/23.6.0"),
+        ("accept-encoding", "gzip"),
+        ("content-type", "text/plain"),
+    ] {
+        assert_eq!(stage.api.ask("GET", "/svm/svms").header(name, value).send().ok(), expected, "{name}");
+    }
+    let made =
+        stage.api.ask("POST", "/svm/svms").header("content-type", "application/hal+json").bytes(r#"{"name":"vs1"}"#);
+    made.send().job();
+}

@@ -135,3 +135,24 @@ fn without_records_there_is_their_number() {
         stage.api.get(&format!("/svm/svms?return_records={wrong}")).invalid("return_records");
     }
 }
+
+/// Time that is up ends a page too: each gets on by some records, and the next one goes on there.
+#[test]
+fn a_page_ends_when_its_time_is_up() {
+    let stage = Stage::new();
+    for svm in ["vs0", "vs1", "vs2", "vs3"] {
+        let svm = stage.svm(svm);
+        for number in 0..5 {
+            stage.barbican(svm, &format!("k{number}"), 1);
+        }
+    }
+    for query in ["fields=barbican_reachability", "barbican_reachability.reachable=true", "fields=state"] {
+        let pages = stage.api.pages(&format!("/security/barbican-kms?return_timeout=0&{query}"));
+        assert_eq!(pages.len(), 2, "{query}");
+        let uuids: BTreeSet<_> = pages.iter().flatten().map(|record| record["uuid"].to_string()).collect();
+        assert_eq!((uuids.len(), pages.iter().flatten().count()), (20, 20), "{query}");
+    }
+    // With an order, all must be seen before the first is told.
+    let page = stage.api.get("/security/barbican-kms?return_timeout=0&fields=state&order_by=configuration.name").ok();
+    assert_eq!((page["num_records"].as_u64(), page["_links"].get("next")), (Some(20), None));
+}

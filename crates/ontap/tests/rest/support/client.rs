@@ -24,7 +24,7 @@ impl Client {
     pub(crate) fn ask<'a>(&'a self, method: &str, path: &str) -> Ask<'a> {
         let method = Method::from_bytes(method.as_bytes()).unwrap();
         let uri = if path.starts_with("/api") { path.to_owned() } else { format!("/api{path}") };
-        Ask { client: self, method, uri, accept: None, role: Some(Role::Admin), body: Bytes::new() }
+        Ask { client: self, method, uri, headers: Vec::new(), role: Some(Role::Admin), body: Bytes::new() }
     }
 
     pub(crate) fn get(&self, path: &str) -> Reply {
@@ -70,14 +70,18 @@ pub(crate) struct Ask<'a> {
     client: &'a Client,
     method: Method,
     uri: String,
-    accept: Option<&'static str>,
+    headers: Vec<(&'static str, &'static str)>,
     role: Option<Role>,
     body: Bytes,
 }
 
 impl Ask<'_> {
-    pub(crate) fn accept(mut self, accept: &'static str) -> Self {
-        self.accept = Some(accept);
+    pub(crate) fn accept(self, accept: &'static str) -> Self {
+        self.header("accept", accept)
+    }
+
+    pub(crate) fn header(mut self, name: &'static str, value: &'static str) -> Self {
+        self.headers.push((name, value));
         self
     }
 
@@ -98,8 +102,8 @@ impl Ask<'_> {
     #[track_caller]
     pub(crate) fn send(self) -> Reply {
         let mut request = Request::builder().method(self.method.clone()).uri(&self.uri);
-        if let Some(accept) = self.accept {
-            request = request.header(header::ACCEPT, accept);
+        for (name, value) in &self.headers {
+            request = request.header(*name, *value);
         }
         if !self.body.is_empty() {
             request = request.header(header::CONTENT_TYPE, "application/json");
