@@ -16,7 +16,7 @@ pub fn openapi() -> Value {
     let mut paths: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
     let mut schemas = Map::from_iter([("error".to_owned(), error_schema()), ("job_link".to_owned(), job_schema())]);
     for endpoint in endpoint::all() {
-        let methods = paths.entry(endpoint.path.to_owned()).or_default();
+        let methods = paths.entry(template(endpoint.path)).or_default();
         methods.insert(endpoint.method.to_lowercase(), operation(endpoint));
         if let Does::List(resource) | Does::Show(resource) = endpoint.does {
             let schema = resource.schema();
@@ -64,9 +64,14 @@ fn operation_id(endpoint: &Endpoint) -> String {
     format!("{}{path}", endpoint.method.to_lowercase())
 }
 
+/// Many readers of such documents know no dots in the names of a path's parameters, and no path of the API has them elsewhere.
+fn template(path: &str) -> String {
+    path.replace('.', "_")
+}
+
 fn path_parameters(path: &'static str) -> impl Iterator<Item = Value> {
     let names = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
-    names.map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }))
+    names.map(|name| json!({ "name": template(name), "in": "path", "required": true, "schema": { "type": "string" } }))
 }
 
 fn parameter(name: &str, schema: &Value, about: &str) -> Value {

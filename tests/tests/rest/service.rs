@@ -55,7 +55,7 @@ impl Service {
         let file = self.dir.path().join("password");
         fs::write(&file, password).unwrap();
         let output = Command::new(binary())
-            .args(["account", "create", name, "--role", "readonly", "--password-file"])
+            .args(["account", "create", name, "--role", "readonly", "--new-password-file"])
             .arg(&file)
             .arg("--dir")
             .arg(&self.told.dir)

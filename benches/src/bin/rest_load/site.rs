@@ -54,8 +54,8 @@ impl Site {
     pub(crate) fn serve(dir: &Path, size: &Size) -> Result<Self> {
         let arena = Arena::new(&ArenaOptions { keys: 8_192, states: 4_096, accept: Protection::Unlocked })?;
         let options = Options { memory: KeyMemory::Shared(arena.clone()), ..Options::default() };
-        let (dev, engine) = DevSite::prepare(Some(dir), None, &arena, options)?;
-        let engine = Arc::new(engine);
+        let dev = DevSite::prepare(Some(dir), None, &arena)?;
+        let engine = Arc::new(dev.open(options)?);
         let passphrase = engine.passphrase(b"the passphrase of a benchmark, 32 bytes and more")?;
         engine.create_onboard(OnboardMode::Unattended, &passphrase)?;
         let svms = (0..size.svms).map(|number| Ok(engine.create_svm(&format!("svm{number:06}").parse()?)?.id()));
