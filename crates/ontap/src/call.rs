@@ -1,6 +1,7 @@
 //! One request, as handlers see it.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use uuid::Uuid;
 
@@ -19,9 +20,16 @@ pub(crate) struct Call<'a> {
     pub(crate) params: BTreeMap<String, String>,
     /// The path and the query as they came.
     pub(crate) uri: String,
+    /// Until when keepers may be waited for.
+    pub(crate) deadline: Instant,
 }
 
-impl Call<'_> {
+impl<'a> Call<'a> {
+    /// The same, with another limit.
+    pub(crate) fn until(&self, deadline: Instant) -> Call<'a> {
+        Call { params: self.params.clone(), uri: self.uri.clone(), deadline, ..*self }
+    }
+
     /// A UUID of the path. What is none names nothing.
     pub(crate) fn uuid(&self, name: &str) -> Result<Uuid, Problem> {
         let text = self.params.get(name).map(String::as_str).unwrap_or_default();

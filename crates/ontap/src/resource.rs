@@ -18,7 +18,17 @@ pub(crate) trait Resource: Sync {
     /// The record that the path names, without its expensive fields.
     fn one(&self, call: &Call<'_>) -> Result<Record, Problem>;
 
-    /// Adds the expensive fields that are wanted.
+    /// Refuses a path whose upper parts name nothing.
+    fn exists(&self, _call: &Call<'_>) -> Result<(), Problem> {
+        Ok(())
+    }
+
+    /// Whether any of the fields that are wanted is added by [`Resource::compute`].
+    fn computes(&self, wanted: &Wanted) -> bool {
+        wanted.has_expensive(self.schema())
+    }
+
+    /// Adds the fields that are wanted and take work.
     fn compute(&self, _call: &Call<'_>, _record: &mut Record, _wanted: &Wanted) -> Result<(), Problem> {
         Ok(())
     }
@@ -36,8 +46,17 @@ impl Row {
     }
 }
 
-/// The part of a collection that fits into memory: rows behind `after`, in the order of their places.
-pub(crate) fn few(mut rows: Vec<Row>, after: Option<&str>, limit: usize) -> Vec<Row> {
-    rows.sort_by(|a, b| a.place.cmp(&b.place));
-    rows.into_iter().filter(|row| after.is_none_or(|after| row.place.as_str() > after)).take(limit).collect()
+/// Rows of a collection that fits into memory: of those behind `after`, in the order of their places. Records are made of no others.
+pub(crate) fn few<T>(
+    all: impl IntoIterator<Item = T>,
+    place: impl Fn(&T) -> String,
+    after: Option<&str>,
+    limit: usize,
+    record: impl Fn(&T) -> Option<Record>,
+) -> Vec<Row> {
+    let placed = all.into_iter().map(|one| (place(&one), one));
+    let mut behind: Vec<_> = placed.filter(|(place, _)| after.is_none_or(|after| place.as_str() > after)).collect();
+    behind.sort_by(|(a, _), (b, _)| a.cmp(b));
+    behind.truncate(limit);
+    behind.into_iter().map(|(place, one)| Row { record: record(&one), place }).collect()
 }

@@ -144,9 +144,9 @@ pub(crate) fn of_svm_keystore(error: &SvmKeystoreError) -> Problem {
         | SvmKeystoreError::Enabled { .. }
         | SvmKeystoreError::AnotherEnabled { .. }
         | SvmKeystoreError::NotEnabled { .. }
-        | SvmKeystoreError::Busy { .. }
         | SvmKeystoreError::Rekeying { .. }
         | SvmKeystoreError::SvmBeingDeleted { .. } => in_use(error.to_string()),
+        SvmKeystoreError::Busy { state, .. } => of_state(*state, error),
         SvmKeystoreError::Key(error) => of_key(error),
         error => of_cause(None, error.into(), chain(error)),
     }
@@ -169,7 +169,8 @@ pub(crate) fn of_keystore(error: &KeystoreError) -> Problem {
 /// Clients look for the first sentence.
 fn wrong_passphrase(error: &KeystoreError) -> String {
     match error {
-        KeystoreError::TooSoon { .. } => format!("Cluster-wide passphrase is incorrect. Not checked: {error}."),
+        // It may be right.
+        KeystoreError::TooSoon { .. } => format!("The passphrase was not checked: {error}."),
         _ => "Cluster-wide passphrase is incorrect.".to_owned(),
     }
 }

@@ -11,11 +11,13 @@ use super::links::{self, relation};
 use super::order::Order;
 use super::position::{self, Position};
 use super::query::Query;
+use super::references;
 use crate::call::Call;
 use crate::codes;
 use crate::problem::Problem;
 use crate::record::Record;
 use crate::resource::Resource;
+use crate::service::Service;
 
 /// What a page has at most where nobody says otherwise.
 const DEFAULT_PAGE: u64 = 10_000;
@@ -38,7 +40,7 @@ pub(crate) struct Selection {
 }
 
 impl Selection {
-    pub(crate) fn parse(mut query: Query, resource: &dyn Resource) -> Result<Self, Problem> {
+    pub(crate) fn parse(service: &Service, mut query: Query, resource: &dyn Resource) -> Result<Self, Problem> {
         let schema = resource.schema();
         let wanted = Wanted::of_collection(query.take("fields").as_deref(), schema)?;
         let order = Order::parse(query.take("order_by").as_deref(), schema)?;
@@ -52,6 +54,7 @@ impl Selection {
         query.take_flag("return_unmatched_nested_array_objects")?;
         let from = query.take(position::PARAMETER).map(|text| Position::decode(&text)).transpose()?;
         let filters = Filters::parse(query.take_rest(), schema)?;
+        let filters = references::resolved(service, filters)?;
         let wanted = filters.fields().fold(wanted, |wanted, field| wanted.and(field.path));
         let deadline = Instant::now() + time;
         Ok(Self { wanted, filters, order, from, max_records, return_records, deadline })
@@ -62,12 +65,18 @@ impl Selection {
         self.deadline.saturating_duration_since(Instant::now())
     }
 
+    /// Whether records are to be shown, or only to be counted.
+    pub(crate) const fn return_records(&self) -> bool {
+        self.return_records
+    }
+
     /// What is read, row by row, until time is up.
     fn reading(&self) -> Reading<'_> {
         Reading {
             filters: &self.filters,
             wanted: self.wanted.clone(),
-            page: self.max_records,
+            // Where not every row matches, a small page may need many of them.
+            chunk: if self.filters.is_empty() { self.max_records.saturating_add(1) } else { CHUNK },
             deadline: Some(self.deadline),
         }
     }
@@ -75,7 +84,7 @@ impl Selection {
     /// The same where all rows must be seen, with what they are put in order by.
     fn whole_reading(&self) -> Reading<'_> {
         let wanted = self.order.fields().fold(self.wanted.clone(), |wanted, field| wanted.and(field.path));
-        Reading { filters: &self.filters, wanted, page: usize::MAX, deadline: None }
+        Reading { filters: &self.filters, wanted, chunk: CHUNK, deadline: None }
     }
 }
 
@@ -83,45 +92,56 @@ impl Selection {
 struct Reading<'a> {
     filters: &'a Filters,
     wanted: Wanted,
-    page: usize,
+    chunk: usize,
     deadline: Option<Instant>,
 }
 
 /// A page of records, and where the next begins.
-struct Page {
-    records: Vec<Record>,
+#[derive(Default)]
+pub(crate) struct Page {
+    pub(crate) records: Vec<Record>,
+    /// How many records match, where they are only counted.
+    count: usize,
     next: Option<Position>,
 }
 
 /// The answer to a GET of a collection.
 pub(crate) fn get(call: &Call<'_>, resource: &dyn Resource, query: Query) -> Result<Value, Problem> {
+    resource.exists(call)?;
     let raw_query = query.clone();
-    let selection = Selection::parse(query, resource)?;
-    let page = match selection.order.is_empty() {
-        true => unordered(call, resource, &selection)?,
-        false => ordered(call, resource, &selection)?,
-    };
-    Ok(answer(call, resource, &selection, page, raw_query))
+    let selection = Selection::parse(call.service, query, resource)?;
+    let call = call.until(selection.deadline);
+    let page = page(&call, resource, &selection)?;
+    Ok(answer(&call, resource, &selection, page, raw_query))
 }
 
-/// All records that match, whole, for a change of each of them.
-pub(crate) fn all(call: &Call<'_>, resource: &dyn Resource, selection: &Selection) -> Result<Vec<Record>, Problem> {
-    let mut records = Vec::new();
-    walk(call, resource, &selection.whole_reading(), None, |_, record| {
-        records.push(record);
+/// The records that are asked for.
+pub(crate) fn page(call: &Call<'_>, resource: &dyn Resource, selection: &Selection) -> Result<Page, Problem> {
+    match (selection.return_records, selection.order.is_empty()) {
+        (false, _) => counted(call, resource, selection),
+        (true, true) => unordered(call, resource, selection),
+        (true, false) => ordered(call, resource, selection),
+    }
+}
+
+fn counted(call: &Call<'_>, resource: &dyn Resource, selection: &Selection) -> Result<Page, Problem> {
+    let mut page = Page::default();
+    let from = selection.from.as_ref().map(|position| position.place.clone());
+    let out_of_time = walk(call, resource, &selection.reading(), from, |_, _| {
+        page.count += 1;
         true
     })?;
-    Ok(records)
+    page.next = out_of_time.map(|place| Position { place, keys: Vec::new() });
+    Ok(page)
 }
 
 /// Reads row by row from where the last page ended.
 fn unordered(call: &Call<'_>, resource: &dyn Resource, selection: &Selection) -> Result<Page, Problem> {
-    let mut page = Page { records: Vec::new(), next: None };
+    let mut page = Page::default();
     let mut last = None;
-    let limit = if selection.return_records { selection.max_records } else { usize::MAX };
     let from = selection.from.as_ref().map(|position| position.place.clone());
     let out_of_time = walk(call, resource, &selection.reading(), from, |place, record| {
-        if page.records.len() == limit {
+        if page.records.len() == selection.max_records {
             page.next = last.take().map(|place| Position { place, keys: Vec::new() });
             return false;
         }
@@ -135,29 +155,39 @@ fn unordered(call: &Call<'_>, resource: &dyn Resource, selection: &Selection) ->
     Ok(page)
 }
 
-/// Reads all rows, and takes the page out of their order. A place in it is what the last record is put in order by, and its row.
+/// Reads all rows, and keeps those of the page, which are the first behind the last one's end. A place in the order is what a record is put
+/// in order by, and its row.
 fn ordered(call: &Call<'_>, resource: &dyn Resource, selection: &Selection) -> Result<Page, Problem> {
     let order = &selection.order;
-    let mut found = Vec::new();
-    walk(call, resource, &selection.whole_reading(), None, |place, record| {
-        found.push((order.keys(&record), place.to_owned(), record));
-        true
-    })?;
-    found.sort_by(|(a, a_place, _), (b, b_place, _)| order.compare(a, b).then_with(|| a_place.cmp(b_place)));
+    let compare = |(a, a_place): (&[Value], &str), (b, b_place): (&[Value], &str)| {
+        order.compare(a, b).then_with(|| a_place.cmp(b_place))
+    };
     let is_behind = |keys: &[Value], place: &str| match &selection.from {
         None => true,
-        Some(from) => order.compare(keys, &from.keys).then_with(|| place.cmp(&from.place)).is_gt(),
+        Some(from) => compare((keys, place), (&from.keys, &from.place)).is_gt(),
     };
-    let mut rest = found.into_iter().filter(|(keys, place, _)| is_behind(keys, place));
-    let limit = if selection.return_records { selection.max_records } else { usize::MAX };
-    let mut page = Page { records: Vec::new(), next: None };
-    let mut last = None;
-    for (keys, place, record) in rest.by_ref().take(limit) {
-        page.records.push(record);
-        last = Some(Position { place, keys });
-    }
-    page.next = last.filter(|_| rest.next().is_some());
-    Ok(page)
+    let sort = |found: &mut Vec<(Vec<Value>, String, Record)>| {
+        found.sort_by(|(a, a_place, _), (b, b_place, _)| compare((a, a_place), (b, b_place)));
+        // One more tells that there is a next page.
+        found.truncate(selection.max_records.saturating_add(1));
+    };
+    let most = selection.max_records.saturating_add(1).saturating_mul(2).max(CHUNK);
+    let mut found = Vec::new();
+    walk(call, resource, &selection.whole_reading(), None, |place, record| {
+        let keys = order.keys(&record);
+        if is_behind(&keys, place) {
+            found.push((keys, place.to_owned(), record));
+        }
+        if found.len() > most {
+            sort(&mut found);
+        }
+        true
+    })?;
+    sort(&mut found);
+    let more = found.len() > selection.max_records;
+    found.truncate(selection.max_records);
+    let next = found.last().filter(|_| more).map(|(keys, place, _)| Position { place: place.clone(), keys: keys.clone() });
+    Ok(Page { records: found.into_iter().map(|(_, _, record)| record).collect(), count: 0, next })
 }
 
 /// Gives each record that matches to `visit`, until it says no or time is up. Where it is, the place of the last row that was looked at is
@@ -169,9 +199,9 @@ fn walk(
     from: Option<String>,
     mut visit: impl FnMut(&str, Record) -> bool,
 ) -> Result<Option<String>, Problem> {
-    let Reading { filters, wanted, page, deadline } = reading;
-    let is_expensive = wanted.has_expensive(resource.schema());
-    let chunk = if is_expensive { EXPENSIVE_CHUNK } else { CHUNK.min(page.saturating_add(1)) };
+    let Reading { filters, wanted, chunk, deadline } = reading;
+    let is_computed = resource.computes(wanted);
+    let chunk = if is_computed { EXPENSIVE_CHUNK } else { CHUNK.min(*chunk) };
     let mut after = from;
     loop {
         let rows = resource.rows(call, filters, after.as_deref(), chunk)?;
@@ -179,7 +209,7 @@ fn walk(
         after = rows.last().map(|row| row.place.clone());
         let mut rows: Vec<_> = rows.into_iter().filter_map(|row| Some((row.place, row.record?))).collect();
         rows.retain(|(_, record)| filters.match_cheap(record));
-        if is_expensive {
+        if is_computed {
             compute(call, resource, wanted, &mut rows)?;
         }
         for (place, record) in rows {
@@ -216,7 +246,8 @@ fn compute(
 fn answer(call: &Call<'_>, resource: &dyn Resource, selection: &Selection, page: Page, query: Query) -> Value {
     let schema = resource.schema();
     let mut answer = Map::new();
-    let number = page.records.len();
+    let number = if selection.return_records { page.records.len() } else { page.count };
+    let next = page.next(call, query);
     if selection.return_records {
         let record = |whole: Record| {
             let mut selected = whole.selected(schema, &selection.wanted);
@@ -233,12 +264,17 @@ fn answer(call: &Call<'_>, resource: &dyn Resource, selection: &Selection, page:
     if call.accept == Accept::Hal {
         of_page.insert("self".to_owned(), relation(call.address()));
     }
-    if let Some(next) = page.next {
-        of_page
-            .insert("next".to_owned(), relation(query.with(position::PARAMETER, &next.encode()).address(call.path())));
-    }
+    of_page.extend(next.map(|next| ("next".to_owned(), next)));
     if !of_page.is_empty() {
         answer.insert("_links".to_owned(), Value::Object(of_page));
     }
     Value::Object(answer)
+}
+
+impl Page {
+    /// The link to the next page, if there is one.
+    pub(crate) fn next(&self, call: &Call<'_>, query: Query) -> Option<Value> {
+        let next = self.next.as_ref()?;
+        Some(relation(query.with(position::PARAMETER, &next.encode()).address(call.path())))
+    }
 }

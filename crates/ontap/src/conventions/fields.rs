@@ -72,6 +72,11 @@ impl Wanted {
         }
     }
 
+    /// Whether the field at a path is wanted.
+    pub(crate) fn has_path(&self, path: &str, schema: &Schema) -> bool {
+        schema.field(path).is_some_and(|field| self.has(field))
+    }
+
     /// Whether any expensive field is wanted.
     pub(crate) fn has_expensive(&self, schema: &Schema) -> bool {
         self.has_expensive_at("", schema)

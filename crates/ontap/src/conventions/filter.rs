@@ -68,6 +68,18 @@ impl Filters {
         self.all.iter().map(|filter| filter.field)
     }
 
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// The same with "not set" for what the field must be.
+    pub(crate) fn unset(mut self, path: &str) -> Self {
+        for filter in self.all.iter_mut().filter(|filter| filter.field.path == path) {
+            filter.test = Test::IsNull;
+        }
+        self
+    }
+
     /// Whether a record whose expensive fields are not there yet can match.
     pub(crate) fn match_cheap(&self, record: &Record) -> bool {
         let mut cheap = self.all.iter().filter(|filter| filter.field.shown != Shown::Expensive);

@@ -4,6 +4,7 @@ use claviger::SvmInfo;
 use uuid::Uuid;
 
 use super::body::Body;
+use super::filter::Filters;
 use crate::codes;
 use crate::problem::Problem;
 use crate::service::Service;
@@ -24,6 +25,14 @@ pub(crate) fn svm(service: &Service, body: &Body) -> Result<Option<SvmInfo>, Pro
 /// The SVM that a body must name.
 pub(crate) fn required_svm(service: &Service, body: &Body) -> Result<SvmInfo, Problem> {
     svm(service, body)?.ok_or_else(|| codes::invalid("svm", "The field \"svm.name\" or \"svm.uuid\" is missing."))
+}
+
+/// Filters by an SVM: its name must be one's, and the admin SVM stands for the cluster, whose records name no SVM.
+pub(crate) fn resolved(service: &Service, filters: Filters) -> Result<Filters, Problem> {
+    let by_name = filters.only("svm.name").map(|name| svm_named(service, name)).transpose()?;
+    let by_uuid = filters.only("svm.uuid").and_then(|uuid| svm_with_uuid(service, uuid).ok());
+    let filters = if by_name.is_some_and(|svm| svm.is_admin()) { filters.unset("svm.name") } else { filters };
+    Ok(if by_uuid.is_some_and(|svm| svm.is_admin()) { filters.unset("svm.uuid") } else { filters })
 }
 
 /// The admin SVM goes by the cluster's name.

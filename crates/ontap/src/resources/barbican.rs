@@ -34,8 +34,7 @@ impl Resource for Barbicans {
     fn rows(&self, call: &Call<'_>, _: &Filters, after: Option<&str>, limit: usize) -> Result<Vec<Row>, Problem> {
         let engine = &call.service.engine;
         let all = engine.keystores().into_iter().filter_map(Found::of);
-        let rows = all.map(|found| Row::new(found.keystore.id.to_string(), found.record(engine)));
-        Ok(few(rows.collect(), after, limit))
+        Ok(few(all, |found| found.keystore.id.to_string(), after, limit, |found| Some(found.record(engine))))
     }
 
     fn one(&self, call: &Call<'_>) -> Result<Record, Problem> {
@@ -99,7 +98,7 @@ fn found(call: &Call<'_>) -> Result<Option<Found>, Problem> {
 
 /// The same for an action.
 fn configured(call: &Call<'_>) -> Result<Found, Problem> {
-    found(call).ok().flatten().ok_or_else(|| code::BARBICAN_NOT_CONFIGURED.problem())
+    found(call)?.ok_or_else(|| code::BARBICAN_NOT_CONFIGURED.problem())
 }
 
 fn rekey_internal(call: &Call<'_>, _: &mut Query, _: &Body) -> Result<Answer, Problem> {
@@ -112,6 +111,13 @@ fn rekey_internal(call: &Call<'_>, _: &mut Query, _: &Body) -> Result<Answer, Pr
             true => code::BARBICAN_NOT_CONFIGURED.with("The configuration is not the enabled one of its SVM."),
             false => code::NONE_ENABLED.problem(),
         });
+    }
+    // What runs, or was interrupted, is told before that there is nothing to rekey.
+    match state {
+        Some(KeystoreState::Initializing) => return Err(code::INITIALIZING.problem()),
+        Some(KeystoreState::Disabling) => return Err(code::DISABLING.problem()),
+        Some(KeystoreState::Switching) => return Err(code::SWITCHING.problem()),
+        _ => {}
     }
     let job = engine.rekey_internal(svm).map_err(|error| codes::of_rekey(&error))?;
     Ok(Answer::acted().by(crate::jobs::Begun::Engine(job)))
@@ -132,10 +138,7 @@ static CREATE: Change = Change {
 };
 
 static UPDATE: Change = Change {
-    exists: |call| match found(call) {
-        Ok(Some(_)) => Ok(()),
-        _ => Err(code::BARBICAN_UNKNOWN.problem()),
-    },
+    exists: |call| found(call)?.map(drop).ok_or_else(|| code::BARBICAN_UNKNOWN.problem()),
     parameters: &[],
     body: Some((&SCHEMA, Verb::Patch)),
     run: update::run,

@@ -30,12 +30,9 @@ impl Resource for Certificates {
 
     fn rows(&self, call: &Call<'_>, _: &Filters, after: Option<&str>, limit: usize) -> Result<Vec<Row>, Problem> {
         let engine = &call.service.engine;
-        let row = |listed: ListedCertificate| Row {
-            place: listed.id.to_string(),
-            record: listed.certificate.ok().map(|certificate| record(engine, &certificate)),
-        };
         let all = engine.certificates().map_err(|error| of_certificate(&error))?;
-        Ok(few(all.into_iter().map(row).collect(), after, limit))
+        let shown = |listed: &ListedCertificate| Some(record(engine, listed.certificate.as_ref().ok()?));
+        Ok(few(all, |listed| listed.id.to_string(), after, limit, shown))
     }
 
     fn one(&self, call: &Call<'_>) -> Result<Record, Problem> {

@@ -79,6 +79,10 @@ impl Resource for KeyIds {
         Ok(rows)
     }
 
+    fn exists(&self, call: &Call<'_>) -> Result<(), Problem> {
+        keystore(call).map(drop)
+    }
+
     fn one(&self, call: &Call<'_>) -> Result<Record, Problem> {
         let keystore = keystore(call)?;
         let engine = &call.service.engine;
@@ -161,8 +165,10 @@ impl Keys<'_> {
             // One that is damaged has no name; `verify` tells of it.
             rows.extend(page.iter().flatten().map(|key| self.row(key)));
             match last {
-                Some(last) if !is_last => after = Some(last),
-                _ => return Ok(rows),
+                _ if is_last => return Ok(rows),
+                Some(last) => after = Some(last),
+                // It has no place behind which to go on.
+                None => return Err(codes::failed("A key record lies under a key that is none; verify the hierarchy.")),
             }
         }
     }

@@ -22,6 +22,8 @@ use crate::schema::{Kind, Schema};
 
 const COLLECTION: &str = "/security/key-managers";
 
+/// Made of the whole hierarchy, so only where somebody wants it.
+const BACKUP: &str = "onboard.key_backup";
 /// Setup is complete.
 const NO_ACTION: (u32, &str) = (65_537_200, "No action needed at this time.");
 /// The code of nodes without volume encryption.
@@ -37,15 +39,23 @@ impl Resource for KeyManagers {
     fn rows(&self, call: &Call<'_>, _: &Filters, after: Option<&str>, limit: usize) -> Result<Vec<Row>, Problem> {
         let engine = &call.service.engine;
         let onboard = engine.keystore().into_iter();
-        let rows = onboard.map(|onboard| Row::new(onboard.id.to_string(), record(engine, &onboard)));
-        Ok(few(rows.collect(), after, limit))
+        Ok(few(onboard, |onboard| onboard.id.to_string(), after, limit, |onboard| Some(record(engine, onboard))))
     }
 
     fn one(&self, call: &Call<'_>) -> Result<Record, Problem> {
         found(call).map(|onboard| record(&call.service.engine, &onboard))
     }
 
-    fn compute(&self, _: &Call<'_>, record: &mut Record, _: &Wanted) -> Result<(), Problem> {
+    fn computes(&self, wanted: &Wanted) -> bool {
+        wanted.has_expensive(&SCHEMA) || wanted.has_path(BACKUP, &SCHEMA)
+    }
+
+    fn compute(&self, call: &Call<'_>, record: &mut Record, wanted: &Wanted) -> Result<(), Problem> {
+        if wanted.has_path(BACKUP, &SCHEMA)
+            && let Ok(backup) = call.service.engine.backup()
+        {
+            record.set(BACKUP, backup);
+        }
         let (code, message) = NO_ACTION;
         record.set("status.code", code);
         record.set("status.message", message);
@@ -69,7 +79,6 @@ fn record(engine: &Engine, onboard: &OnboardInfo) -> Record {
         .with("scope", "cluster")
         .with("enabled", true)
         .with("onboard.enabled", true)
-        .with_some("onboard.key_backup", engine.backup().ok())
         .with("volume_encryption.supported", supported)
         .with("volume_encryption.code", code)
         .with("volume_encryption.message", message)

@@ -1,7 +1,6 @@
 //! `/security/key-stores`: keystores of every kind; enabled, disabled and deleted here.
 
 use claviger::{ClusterVersion, Engine, Fact, KeeperInfo, KeystoreInfo, KeystoreState, SvmKeystoreError};
-use uuid::Uuid;
 
 use crate::call::Call;
 use crate::codes::{self, public as code};
@@ -55,8 +54,7 @@ impl Resource for KeyStores {
     fn rows(&self, call: &Call<'_>, _: &Filters, after: Option<&str>, limit: usize) -> Result<Vec<Row>, Problem> {
         let engine = &call.service.engine;
         let all = engine.keystores().into_iter();
-        let rows = all.map(|keystore| Row::new(keystore.id.to_string(), record(engine, &keystore)));
-        Ok(few(rows.collect(), after, limit))
+        Ok(few(all, |keystore| keystore.id.to_string(), after, limit, |keystore| Some(record(engine, keystore))))
     }
 
     fn one(&self, call: &Call<'_>) -> Result<Record, Problem> {
@@ -99,8 +97,7 @@ fn change(call: &Call<'_>, _: &mut Query, body: &Body) -> Result<Answer, Problem
         return Err(codes::invalid("scope", format!("The keystore's scope is \"{scope}\", and does not change.")));
     }
     let begun = match (body.flag("enabled"), keystore.svm) {
-        (None, _) if body.gives("enabled") => Err(codes::invalid("enabled", "\"enabled\" must be true or false.")),
-        (None, _) => Ok(None),
+        (None, _) => Err(codes::invalid("enabled", "The field \"enabled\" must be given: true or false.")),
         (Some(true), Some(_)) => enable(call, &keystore),
         (Some(false), Some(_)) => disable(call, &keystore),
         (Some(true), None) => Ok(None),
@@ -145,7 +142,9 @@ fn delete(call: &Call<'_>, _: &mut Query, _: &Body) -> Result<Answer, Problem> {
     engine.delete_keystore(keystore.id).map_err(|error| match error {
         SvmKeystoreError::Enabled { .. } => code::KEYSTORE_ENABLED.problem(),
         SvmKeystoreError::Unknown { .. } => code::KEYSTORE_UNKNOWN.problem(),
-        SvmKeystoreError::Busy { .. } => code::KEYSTORE_SWITCHING.with(error.to_string()),
+        SvmKeystoreError::Busy { state: KeystoreState::Switching, .. } => {
+            code::KEYSTORE_SWITCHING.with(error.to_string())
+        }
         error => codes::of_svm_keystore(&error),
     })?;
     Ok(Answer::changed())
@@ -153,9 +152,8 @@ fn delete(call: &Call<'_>, _: &mut Query, _: &Body) -> Result<Answer, Problem> {
 
 /// A keystore to delete.
 fn known(call: &Call<'_>) -> Result<KeystoreInfo, Problem> {
-    let id: Option<Uuid> = call.uuid("uuid").ok();
-    let keystore = id.and_then(|id| call.service.engine.keystore_with_id(id).ok());
-    keystore.ok_or_else(|| code::KEYSTORE_UNKNOWN.problem())
+    let keystore = call.service.engine.keystore_with_id(call.uuid("uuid")?);
+    keystore.map_err(|_| code::KEYSTORE_UNKNOWN.problem())
 }
 
 static CHANGE: Change = Change {

@@ -10,6 +10,7 @@ mod key_managers;
 mod key_stores;
 mod later;
 mod nodes;
+mod passphrase;
 mod running_jobs;
 mod svms;
 mod volumes;

@@ -29,7 +29,7 @@ impl Resource for Nodes {
 
     fn rows(&self, call: &Call<'_>, _: &Filters, after: Option<&str>, limit: usize) -> Result<Vec<Row>, Problem> {
         let node = &call.service.node;
-        Ok(few(vec![Row::new(node.uuid.to_string(), record(call))], after, limit))
+        Ok(few([()], |()| node.uuid.to_string(), after, limit, |()| Some(record(call))))
     }
 
     fn one(&self, call: &Call<'_>) -> Result<Record, Problem> {

@@ -59,8 +59,7 @@ impl Resource for RunningJobs {
 
     fn rows(&self, call: &Call<'_>, _: &Filters, after: Option<&str>, limit: usize) -> Result<Vec<Row>, Problem> {
         let all = call.service.jobs.all()?;
-        let rows = all.iter().map(|job| Row::new(job.id().to_string(), record(call, job)));
-        Ok(few(rows.collect(), after, limit))
+        Ok(few(all, |job| job.id().to_string(), after, limit, |job| Some(record(call, job))))
     }
 
     fn one(&self, call: &Call<'_>) -> Result<Record, Problem> {

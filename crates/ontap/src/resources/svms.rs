@@ -37,8 +37,7 @@ impl Resource for Svms {
 
     fn rows(&self, call: &Call<'_>, _: &Filters, after: Option<&str>, limit: usize) -> Result<Vec<Row>, Problem> {
         let data = call.service.engine.svms().into_iter().filter(|svm| !svm.is_admin());
-        let rows = data.map(|svm| Row::new(svm.id().to_string(), record(&svm)));
-        Ok(few(rows.collect(), after, limit))
+        Ok(few(data, |svm| svm.id().to_string(), after, limit, |svm| Some(record(svm))))
     }
 
     fn one(&self, call: &Call<'_>) -> Result<Record, Problem> {

@@ -2,6 +2,7 @@
 
 use claviger::{Fact, KeystoreError, OnboardMode, PartnerKeyManager, PassphraseRules};
 
+use super::super::passphrase::passphrase;
 use super::COLLECTION;
 use crate::call::{Call, instance};
 use crate::codes::{self, key_managers as code};
@@ -41,7 +42,7 @@ pub(super) fn run(call: &Call<'_>, query: &mut Query, body: &Body) -> Result<Ans
             .with(format!("{meaning} It must have 32 to 256 ASCII characters, in Common Criteria mode 64 at least."))
             .about(PASSPHRASE)
     };
-    let passphrase = engine.passphrase(text.as_bytes()).map_err(|_| wrong_length())?;
+    let passphrase = passphrase(engine, text)?.ok_or_else(wrong_length)?;
     // Before it is there, no mode but the platform's can be asked for.
     let mode = match engine.facts().cluster.common_criteria {
         Some(Fact::Known(true) | Fact::Unknown) => OnboardMode::CommonCriteria,
@@ -71,10 +72,10 @@ const fn rules(mode: OnboardMode) -> PassphraseRules {
 /// What a creation "from the partner" needs.
 fn check_synchronization(call: &Call<'_>, body: &Body) -> Result<(), Problem> {
     let engine = &call.service.engine;
-    if !body.gives(PASSPHRASE) {
+    if body.text(PASSPHRASE).is_none() {
         return Err(code::SYNC_CREATE_PASSPHRASE.problem().about(PASSPHRASE));
     }
-    if body.gives("onboard.existing_passphrase") {
+    if body.text("onboard.existing_passphrase").is_some() {
         return Err(code::SYNC_CREATE_EXISTING.problem().about("onboard.existing_passphrase"));
     }
     let metrocluster = engine.facts().metrocluster;

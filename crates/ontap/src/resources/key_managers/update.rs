@@ -2,6 +2,7 @@
 
 use claviger::{Engine, KeystoreError, OnboardInfo, OnboardMode, Passphrase};
 
+use super::super::passphrase;
 use super::found;
 use crate::call::Call;
 use crate::codes::{self, key_managers as code};
@@ -59,13 +60,13 @@ impl<'a> Passphrases<'a> {
 
 /// Whether the passphrase is the one in force.
 fn check(engine: &Engine, existing: &str) -> Result<(), Problem> {
-    let existing = passphrase(engine, existing)?;
+    let existing = existing_passphrase(engine, existing)?;
     engine.unlock(&existing).map_err(|error| codes::of_keystore(&error))
 }
 
 /// A text that can be no passphrase is a wrong one.
-fn passphrase(engine: &Engine, text: &str) -> Result<Passphrase, Problem> {
-    engine.passphrase(text.as_bytes()).map_err(|_| codes::of_keystore(&KeystoreError::WrongPassphrase))
+fn existing_passphrase(engine: &Engine, text: &str) -> Result<Passphrase, Problem> {
+    passphrase::passphrase(engine, text)?.ok_or_else(|| codes::of_keystore(&KeystoreError::WrongPassphrase))
 }
 
 fn change(engine: &Engine, onboard: &OnboardInfo, existing: &str, new: &str) -> Result<(), Problem> {
@@ -77,8 +78,8 @@ fn change(engine: &Engine, onboard: &OnboardInfo, existing: &str, new: &str) -> 
             .with("In Common Criteria mode the passphrase must have 64 to 256 ASCII characters.")
             .about("onboard.passphrase"),
     };
-    let existing = passphrase(engine, existing)?;
-    let Ok(new) = engine.passphrase(new.as_bytes()) else {
+    let existing = existing_passphrase(engine, existing)?;
+    let Some(new) = passphrase::passphrase(engine, new)? else {
         // The existing one is checked first, whatever the new one is.
         engine.unlock(&existing).map_err(|error| codes::of_keystore(&error))?;
         return Err(length());
