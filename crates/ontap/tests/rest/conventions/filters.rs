@@ -264,7 +264,10 @@ fn unmatched_items_of_lists_are_a_flag() {
 mod properties {
     use proptest::prelude::*;
 
+    use serde_json::json;
+
     use super::{encoded, matching, stage};
+    use crate::support::Stage;
 
     proptest! {
         #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
@@ -272,10 +275,58 @@ mod properties {
         /// Whatever is asked for, there is an answer, and it is one that conventions allow.
         #[test]
         fn whatever_is_asked_for_is_answered(name in "[a-z_.]{0,12}|timeout|svm\\.name|enabled|fields|order_by", text in "\\PC{0,24}|[<>=!|.*0-9nul]{0,12}") {
-            let stage = crate::support::Stage::bare();
+            let stage = Stage::bare();
             let reply = stage.api.get(&format!("/security/barbican-kms?{}={}", encoded(&name), encoded(&text)));
             prop_assert!(matches!(reply.status.as_u16(), 200 | 400), "{reply:?}");
         }
+    }
+
+    /// Whether a text is what a pattern says, in the plainest words.
+    fn is_like(pattern: &str, text: &str) -> bool {
+        match (pattern.chars().next(), text.chars().next()) {
+            (None, None) => true,
+            (Some('*'), None) => is_like(&pattern[1..], text),
+            (Some('*'), Some(_)) => is_like(&pattern[1..], text) || is_like(pattern, &text[1..]),
+            (Some(a), Some(b)) => a == b && is_like(&pattern[1..], &text[1..]),
+            (None, Some(_)) | (Some(_), None) => false,
+        }
+    }
+
+    #[test]
+    fn patterns_match_what_they_say() {
+        let stage = Stage::new();
+        let names = ["a", "b", "ab", "ba", "aa", "bb", "aba", "bab", "abab", "aabb", "bbaa", "abba"];
+        for name in names {
+            stage.svm(name);
+        }
+        proptest!(ProptestConfig::with_cases(256), |(pattern in "[ab*]{1,6}")| {
+            let found = stage.api.column(&format!("/svm/svms?order_by=name&name={}", encoded(&pattern)), "/name");
+            let mut expected: Vec<_> = names.into_iter().filter(|name| is_like(&pattern, name)).collect();
+            expected.sort_unstable();
+            prop_assert_eq!(found, expected);
+            let path = format!("/svm/svms?order_by=name&name=%21{}", encoded(&pattern));
+            let mut others: Vec<_> = names.into_iter().filter(|name| !is_like(&pattern, name)).collect();
+            others.sort_unstable();
+            prop_assert_eq!(stage.api.column(&path, "/name"), others);
+        });
+    }
+
+    #[test]
+    fn numbers_compare_as_numbers() {
+        let stage = Stage::new();
+        let (svm, sizes) = (stage.svm("vs0"), [0_i64, 1, 2, 9, 10, 11, 99, 100, 1_023, 1_024, 1 << 40]);
+        for size in sizes {
+            let body = json!({ "name": format!("v{size}"), "svm": { "uuid": svm.to_string() }, "size": size, "encryption": { "enabled": false } });
+            stage.api.post("/storage/volumes", &body).job();
+        }
+        proptest!(ProptestConfig::with_cases(128), |(a in 0..1_200_i64, b in 0..1_200_i64)| {
+            let count = |query: String| stage.api.get(&format!("/storage/volumes?size={}", encoded(&query))).ok()["num_records"].as_u64();
+            let expected = |is_it: &dyn Fn(i64) -> bool| Some(sizes.iter().filter(|size| is_it(**size)).count() as u64);
+            prop_assert_eq!(count(format!("<{a}")), expected(&|size| size < a));
+            prop_assert_eq!(count(format!(">={a}")), expected(&|size| size >= a));
+            prop_assert_eq!(count(format!("{a}..{b}")), expected(&|size| a <= size && size <= b));
+            prop_assert_eq!(count(format!("!{a}|>{b}")), expected(&|size| !(size == a || size > b)));
+        });
     }
 
     /// A value without operators in it means itself: what is shown finds what showed it.
