@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use axum::Json;
 use axum::body::{Body as HttpBody, to_bytes};
 use axum::extract::{RawPathParams, Request};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
+use zeroize::Zeroizing;
 
 use crate::audited::Audited;
 use crate::call::Call;
@@ -27,6 +29,8 @@ use crate::problem::Problem;
 use crate::resource::Resource;
 use crate::service::Service;
 
+/// How long keepers are waited for that a GET of one record looks at.
+const LONGEST_LOOK: Duration = Duration::from_secs(15);
 /// The largest body that is read.
 const LARGEST_BODY: usize = 1 << 20;
 
@@ -54,11 +58,17 @@ pub(crate) async fn answer(
     let is_head = parts.method == Method::HEAD;
     let method = if is_head { Method::GET } else { parts.method };
     if method == Method::OPTIONS {
-        return ([(header::ALLOW, allowed(&endpoints))], StatusCode::OK).into_response();
+        let nothing = Json(json!({}));
+        return ([(header::ALLOW, allowed(&endpoints))], nothing).into_response();
     }
     let Some(endpoint) = endpoints.iter().copied().find(|endpoint| endpoint.method == method.as_str()) else {
         return ([(header::ALLOW, allowed(&endpoints))], codes::no_method()).into_response();
     };
+    // A page of another site, in the browser of somebody who is logged in here.
+    let site = parts.headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
+    if method != Method::GET && matches!(site, Some(b"cross-site" | b"same-site")) {
+        return codes::forbidden().into_response();
+    }
     let may = parts.extensions.get::<Caller>().is_some_and(|caller| method == Method::GET || caller.role.may_change());
     if !may {
         return codes::forbidden().into_response();
@@ -66,14 +76,17 @@ pub(crate) async fn answer(
     let Ok(params) = params else { return codes::missing_entry().into_response() };
     let params: BTreeMap<_, _> = params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     let Ok(bytes) = to_bytes(body, LARGEST_BODY).await else { return codes::too_large().into_response() };
+    // Wiped after use: there may be a secret in it.
+    let bytes = Zeroizing::new(Vec::from(bytes));
 
     let accept = Accept::of(&parts.headers);
     let uri = parts.uri.path_and_query().map_or_else(String::new, ToString::to_string);
     let work = move || {
-        let call = Call { service: &service, accept, method: endpoint.method, params, uri };
+        let deadline = Instant::now() + LONGEST_LOOK;
+        let call = Call { service: &service, accept, method: endpoint.method, params, uri, deadline };
         let query = Query::parse(parts.uri.query().unwrap_or_default());
-        let (reply, audited) = run(&call, endpoint, query, &bytes);
-        let audited = Audited { what: call.described(), arguments: audited };
+        let (reply, asked) = run(&call, endpoint, query, &bytes);
+        let audited = Audited { what: call.described(), arguments: asked.into_json() };
         (reply, audited)
     };
     let Ok((reply, audited)) = tokio::task::spawn_blocking(work).await else {
@@ -104,22 +117,49 @@ fn allowed(endpoints: &[&Endpoint]) -> String {
     methods.join(", ")
 }
 
-/// The reply, and what of the request may be audited.
+/// What a request asked for, as far as it may be audited.
+#[derive(Default)]
+struct Asked {
+    /// The body without its secrets.
+    body: Value,
+    /// The parameters that are known.
+    query: BTreeMap<String, String>,
+    /// The records of a collection that were changed.
+    changed: Vec<String>,
+}
+
+impl Asked {
+    fn into_json(self) -> Value {
+        let mut arguments = match self.body {
+            Value::Object(body) => body,
+            _ => Map::new(),
+        };
+        if !self.query.is_empty() {
+            arguments.insert("?".to_owned(), json!(self.query));
+        }
+        if !self.changed.is_empty() {
+            arguments.insert("changed".to_owned(), json!(self.changed));
+        }
+        Value::Object(arguments)
+    }
+}
+
+/// The reply, and what was asked for.
 fn run(
     call: &Call<'_>,
     endpoint: &Endpoint,
     query: Result<Query, Problem>,
     bytes: &[u8],
-) -> (Result<Reply, Problem>, Value) {
-    let mut audited = Value::Null;
+) -> (Result<Reply, Problem>, Asked) {
+    let mut asked = Asked::default();
     let reply = match &endpoint.does {
         Does::List(resource) => query.and_then(|query| list(call, *resource, query)),
         Does::Show(resource) => show(call, *resource, query),
-        Does::Change(change) => changed(call, change, query, bytes, &mut audited),
-        Does::Each { resource, change, key } => changed_each(call, *resource, change, key, query, bytes, &mut audited),
-        Does::Nothing => Err(codes::unsupported("This release has no keeper of that kind.")),
+        Does::Change(change) => changed(call, change, query, bytes, &mut asked),
+        Does::Each { resource, change, key } => changed_each(call, (*resource, key), change, query, bytes, &mut asked),
+        Does::Nothing(why) => Err(why(call)),
     };
-    (reply, audited)
+    (reply, asked)
 }
 
 fn list(call: &Call<'_>, resource: &dyn Resource, query: Query) -> Result<Reply, Problem> {
@@ -142,7 +182,7 @@ fn shown(
     wanted: &Wanted,
 ) -> Result<Value, Problem> {
     let schema = resource.schema();
-    if wanted.has_expensive(schema) {
+    if resource.computes(wanted) {
         resource.compute(call, &mut record, wanted)?;
     }
     let mut selected = record.selected(schema, wanted);
@@ -157,7 +197,7 @@ fn changed(
     change: &Change,
     query: Result<Query, Problem>,
     bytes: &[u8],
-    audited: &mut Value,
+    asked: &mut Asked,
 ) -> Result<Reply, Problem> {
     (change.exists)(call)?;
     let mut query = query?;
@@ -165,7 +205,8 @@ fn changed(
     let return_records = query.take_flag("return_records")?.unwrap_or(false);
     let mut own = query.split_off(change.parameters.iter().map(|parameter| parameter.name));
     query.end()?;
-    let body = read_body(change, bytes, audited)?;
+    asked.query = own.all();
+    let body = read_body(change, bytes, asked)?;
     let answer = run_change(call, change, &mut own, &body)?;
     finish(call, change, answer, wait, return_records)
 }
@@ -174,15 +215,21 @@ fn changed(
 fn run_change(call: &Call<'_>, change: &Change, own: &mut Query, body: &Body) -> Result<Answer, Problem> {
     match change.body {
         Some((_, Verb::Patch)) if body.is_empty() => Ok(Answer::changed()),
-        _ => (change.run)(call, own, body),
+        _ => {
+            let answer = (change.run)(call, own, body)?;
+            if let Some(job) = &answer.job {
+                call.service.jobs.describe(job, call.described());
+            }
+            Ok(answer)
+        }
     }
 }
 
-fn read_body(change: &Change, bytes: &[u8], audited: &mut Value) -> Result<Body, Problem> {
+fn read_body(change: &Change, bytes: &[u8], asked: &mut Asked) -> Result<Body, Problem> {
     match change.body {
         Some((schema, verb)) => {
             let body = Body::parse(bytes, schema, verb)?;
-            *audited = body.audited(schema);
+            asked.body = body.audited(schema);
             Ok(body)
         }
         None => Body::parse_empty(bytes),
@@ -209,9 +256,11 @@ fn finish(
         }
     }
     if let (true, Some(resource), Some(location)) = (return_records, change.creates, &location) {
-        let created = created(call, resource, location)?;
-        body.insert("num_records".to_owned(), json!(1));
-        body.insert("records".to_owned(), json!([created]));
+        // It is made, whether it can be shown or not.
+        if let Ok(created) = created(call, resource, location) {
+            body.insert("num_records".to_owned(), json!(1));
+            body.insert("records".to_owned(), json!([created]));
+        }
     }
     Ok(Reply { status: did.status(), location, body: body.into() })
 }
@@ -226,45 +275,70 @@ fn created(call: &Call<'_>, resource: &dyn Resource, location: &str) -> Result<V
     shown(&call, resource, record, &Wanted::of_instance(None, resource.schema())?)
 }
 
-/// A change of every record that the query selects: a row of changes of one.
+/// A change of every record that the query selects: a row of changes of one, page by page, until time is up. Where one is refused, the
+/// answer is its error, with what was done before.
 fn changed_each(
     call: &Call<'_>,
-    resource: &dyn Resource,
+    (resource, key): (&dyn Resource, &str),
     change: &Change,
-    key: &str,
     query: Result<Query, Problem>,
     bytes: &[u8],
-    audited: &mut Value,
+    asked: &mut Asked,
 ) -> Result<Reply, Problem> {
-    let selection = Selection::parse(query?, resource)?;
-    if selection.filters.fields().next().is_none() {
+    let mut query = query?;
+    let again = query.clone();
+    let own = query.split_off(change.parameters.iter().map(|parameter| parameter.name));
+    let selection = Selection::parse(call.service, query, resource)?;
+    if selection.filters.is_empty() {
         return Err(codes::malformed("A change of a collection needs a filter that says which records are meant."));
     }
-    let body = read_body(change, bytes, audited)?;
-    let mut answer = Map::new();
-    let (mut records, mut jobs) = (Vec::new(), Vec::<Begun>::new());
-    for record in collection::all(call, resource, &selection)? {
+    asked.query = again.all();
+    let body = read_body(change, bytes, asked)?;
+
+    let page = collection::page(call, resource, &selection)?;
+    let next = page.next(call, again);
+    let (mut records, mut jobs, mut refused) = (Vec::new(), Vec::<Begun>::new(), None);
+    for record in page.records {
         let id = record.text(key).unwrap_or_default().to_owned();
         let mut params = call.params.clone();
         params.insert("uuid".to_owned(), id.clone());
         let one = Call { params, uri: format!("{}/{id}", call.path().trim_end_matches('/')), ..*call };
-        jobs.extend(run_change(&one, change, &mut Query::default(), &body)?.job);
+        match run_change(&one, change, &mut own.clone(), &body) {
+            Ok(answer) => jobs.extend(answer.job),
+            Err(problem) => {
+                refused = Some(problem);
+                break;
+            }
+        }
+        asked.changed.push(id);
         records.push(shown(&one, resource, record, &selection.wanted)?);
     }
-    answer.insert("num_records".to_owned(), json!(records.len()));
-    answer.insert("records".to_owned(), records.into());
-    if !jobs.is_empty() {
-        let named = jobs.iter().filter_map(|job| naming(job).remove("job"));
-        answer.insert("jobs".to_owned(), named.collect());
-    }
-    let mut status = StatusCode::OK;
+    let mut is_done = true;
     for job in &jobs {
         // As for one: whoever does not wait gets the jobs, be they done or not.
         let left = selection.time_left();
         match if left.is_zero() { None } else { call.service.jobs.wait(job, left) } {
-            None => status = StatusCode::ACCEPTED,
-            Some(end) => end?,
+            None => is_done = false,
+            Some(end) => refused = refused.or(end.err()),
         }
     }
+
+    let mut answer = refused.as_ref().map_or_else(Map::new, Problem::to_json);
+    answer.insert("num_records".to_owned(), json!(records.len()));
+    if selection.return_records() {
+        answer.insert("records".to_owned(), records.into());
+    }
+    if !jobs.is_empty() {
+        let named = jobs.iter().filter_map(|job| naming(job).remove("job"));
+        answer.insert("jobs".to_owned(), named.collect());
+    }
+    if let Some(next) = next.filter(|_| refused.is_none()) {
+        answer.insert("_links".to_owned(), json!({ "next": next }));
+    }
+    let status = match (refused, is_done) {
+        (Some(problem), _) => problem.status(),
+        (None, true) => StatusCode::OK,
+        (None, false) => StatusCode::ACCEPTED,
+    };
     Ok(Reply { status, location: None, body: answer.into() })
 }

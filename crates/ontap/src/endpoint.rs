@@ -29,8 +29,8 @@ pub(crate) enum Does {
     Change(&'static Change),
     /// Does with each record of a collection what its instance's endpoint does.
     Each { resource: &'static dyn Resource, change: &'static Change, key: &'static str },
-    /// Its keeper is not built in.
-    Nothing,
+    /// Its keeper is not built in; the reason may depend on the path.
+    Nothing(fn(&Call<'_>) -> Problem),
 }
 
 /// A request that changes something. What it needs is checked in this order: the path, the query, the body, and then its own rules.

@@ -15,6 +15,10 @@ use crate::problem::Problem;
 const KEPT: SignedDuration = SignedDuration::from_secs(300);
 /// How many ended jobs of the API's own are kept at most: a flood of small changes must not fill memory.
 const MOST_KEPT: usize = 100_000;
+/// How many jobs of the engine are remembered with the requests that began them.
+const MOST_DESCRIBED: usize = 1_000;
+/// How many jobs of the API's own run at a time: each is a thread that waits for a keeper.
+const MOST_RUNNING: usize = 64;
 
 /// The jobs that can be asked for. Those of the engine outlive the process; a job of the API's own is work of seconds at most, or one change
 /// that waits for a keeper, and is forgotten with the process.
@@ -34,6 +38,8 @@ struct OwnJobs {
     by_id: HashMap<Uuid, OwnJob>,
     /// Those that have ended, the first first.
     ended: VecDeque<(Timestamp, Uuid)>,
+    /// Which requests began jobs of the engine, the first first.
+    described: VecDeque<(Uuid, String)>,
 }
 
 /// A job of the API's own.
@@ -88,6 +94,7 @@ impl Jobs {
         work: impl FnOnce(&Engine) -> Result<(), Problem> + Send + 'static,
     ) -> Result<Begun, Problem> {
         let id = Uuid::new_v4();
+        self.refuse_too_many(&description)?;
         let begun = self.own.add(OwnJob { id, description, svm, started: Timestamp::now(), end: None });
         let (engine, own) = (self.engine.clone(), self.own.clone());
         let run = move || {
@@ -102,6 +109,36 @@ impl Jobs {
                 Err(codes::failed("The node has no thread to spare; try again later."))
             }
         }
+    }
+
+    /// One change at a time of one thing, and not too many of all.
+    fn refuse_too_many(&self, description: &str) -> Result<(), Problem> {
+        let jobs = self.own.lock();
+        let running = || jobs.by_id.values().filter(|job| job.end.is_none());
+        if running().any(|job| job.description == description) {
+            return Err(codes::in_use("The same is being changed already; try again when that job has ended."));
+        }
+        match running().count() < MOST_RUNNING {
+            true => Ok(()),
+            false => Err(codes::in_use("Too many changes wait for their keepers; try again when some have ended.")),
+        }
+    }
+
+    /// Notes which request began a job of the engine.
+    pub(crate) fn describe(&self, begun: &Begun, description: String) {
+        if let Begun::Engine(job) = begun {
+            let mut jobs = self.own.lock();
+            jobs.described.push_back((job.id(), description));
+            if jobs.described.len() > MOST_DESCRIBED {
+                jobs.described.pop_front();
+            }
+        }
+    }
+
+    /// The request that began a job of the engine, where this process has seen it.
+    pub(crate) fn description(&self, job: Uuid) -> Option<String> {
+        let jobs = self.own.lock();
+        jobs.described.iter().rev().find(|(id, _)| *id == job).map(|(_, description)| description.clone())
     }
 
     /// Waits for the end of a job, `limit` at most. `None` where it is still running.
@@ -184,8 +221,8 @@ impl Own {
         let until = Instant::now() + limit;
         let mut jobs = self.lock();
         loop {
-            // One that is forgotten has ended.
-            let Some(job) = jobs.by_id.get(&id) else { return Some(Ok(())) };
+            // One that is forgotten has ended, and nobody knows how.
+            let job = jobs.by_id.get(&id)?;
             if let Some((_, end)) = &job.end {
                 return Some(end.clone());
             }

@@ -14,6 +14,7 @@ mod endpoint;
 mod jobs;
 mod openapi;
 mod page;
+mod probes;
 mod problem;
 mod record;
 mod resource;

@@ -48,7 +48,7 @@ fn operation(endpoint: &Endpoint) -> Value {
         Does::List(resource) | Does::Each { resource, .. } => list_parameters(resource.schema()),
         Does::Show(_) => vec![fields_parameter()],
         Does::Change(change) => change_parameters(change),
-        Does::Nothing => Vec::new(),
+        Does::Nothing(_) => Vec::new(),
     };
     let parameters: Vec<_> = path_parameters(endpoint.path).chain(own).collect();
     operation.insert("parameters".to_owned(), parameters.into());
@@ -163,7 +163,7 @@ fn responses(endpoint: &Endpoint) -> Value {
             add(done, "Done.", json!({ "type": "object" }));
             add("202", "A job does it.", reference("job_link"));
         }
-        Does::Nothing => {}
+        Does::Nothing(_) => {}
     }
     let error = reference("error");
     for (status, about) in [

@@ -32,7 +32,7 @@ fn write_endpoint(page: &mut String, endpoint: &Endpoint) -> std::fmt::Result {
             Some((schema, _)) => write_fields(page, schema, method),
             None => Ok(()),
         },
-        Does::Nothing => Ok(()),
+        Does::Nothing(_) => Ok(()),
     }
 }
 

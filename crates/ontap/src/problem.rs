@@ -4,6 +4,7 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 /// An error answer: `{"error":{"code":"4","message":"…","target":"…"}}` with its HTTP status (conventions, section 8).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +40,14 @@ impl Problem {
     pub fn about(mut self, target: impl Into<String>) -> Self {
         self.body.error.target = Some(target.into());
         self
+    }
+
+    /// The error as a member of an answer that says more.
+    pub(crate) fn to_json(&self) -> Map<String, Value> {
+        match serde_json::to_value(&self.body) {
+            Ok(Value::Object(members)) => members,
+            _ => Map::new(),
+        }
     }
 
     /// The HTTP status.

@@ -6,11 +6,13 @@ use claviger::{Engine, SvmInfo};
 use uuid::Uuid;
 
 use crate::jobs::Jobs;
+use crate::probes::Probes;
 
 /// The API over one engine. Any thread may use it at any time.
 pub struct Service {
     pub(crate) engine: Arc<Engine>,
     pub(crate) jobs: Jobs,
+    pub(crate) probes: Probes,
     pub(crate) node: Node,
 }
 
@@ -28,7 +30,7 @@ impl Service {
         // A node of one hierarchy keeps its UUID as long as it keeps its name.
         let hierarchy = engine.identity().map_or(Uuid::nil(), |(hierarchy, _)| hierarchy);
         let uuid = Uuid::new_v5(&hierarchy, name.as_bytes());
-        Self { jobs: Jobs::over(engine.clone()), engine, node: Node { uuid, name } }
+        Self { jobs: Jobs::over(engine.clone()), probes: Probes::default(), engine, node: Node { uuid, name } }
     }
 
     /// The SVM that stands for the cluster.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
+use zeroize::Zeroize as _;
 
 use crate::codes;
 use crate::problem::Problem;
@@ -16,10 +17,21 @@ pub(crate) enum Verb {
     Patch,
 }
 
-/// The fields that a body gives, by path. `null` stands for "none".
+/// The fields that a body gives, by path. `null` stands for "none". What is secret of it is wiped when it is dropped.
 #[derive(Default)]
 pub(crate) struct Body {
     given: BTreeMap<&'static str, Value>,
+    secrets: Vec<&'static str>,
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        for path in &self.secrets {
+            if let Some(Value::String(secret)) = self.given.get_mut(path) {
+                secret.zeroize();
+            }
+        }
+    }
 }
 
 impl Body {
@@ -61,6 +73,9 @@ impl Body {
                 self.put(field, schema, value)?;
                 continue;
             }
+            if schema.has_object(&path) && !schema.may_give_any_of(&path, verb) {
+                return Err(codes::invalid(&path, format!("The field \"{path}\" cannot be given here.")));
+            }
             match value {
                 Value::Object(members) if schema.has_object(&path) => self.read(members, &path, schema, verb)?,
                 Value::Array(items) if schema.lists.contains(&path.as_str()) => {
@@ -81,6 +96,9 @@ impl Body {
     /// Values of fields within a list are gathered.
     fn put(&mut self, field: &'static Field, schema: &Schema, value: Value) -> Result<(), Problem> {
         let value = checked(field, value)?;
+        if field.is_secret() {
+            self.secrets.push(field.path);
+        }
         match schema.lists.iter().any(|list| is_at_or_below(field.path, list)) {
             true => match self.given.entry(field.path).or_insert_with(|| Value::Array(Vec::new())) {
                 Value::Array(values) => values.push(value),
@@ -134,6 +152,13 @@ impl Body {
     pub(crate) fn audited(&self, schema: &Schema) -> Value {
         let open = self.given.iter().filter(|(path, _)| schema.field(path).is_some_and(|field| !field.is_secret()));
         open.fold(Record::new(), |record, (path, value)| record.with(path, value.clone())).into_json()
+    }
+}
+
+impl Schema {
+    /// Whether a field below an object may be given.
+    fn may_give_any_of(&self, object: &str, verb: Verb) -> bool {
+        self.fields.iter().any(|field| is_at_or_below(field.path, object) && field.may_be_given(verb))
     }
 }
 

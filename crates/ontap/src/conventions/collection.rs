@@ -186,7 +186,8 @@ fn ordered(call: &Call<'_>, resource: &dyn Resource, selection: &Selection) -> R
     sort(&mut found);
     let more = found.len() > selection.max_records;
     found.truncate(selection.max_records);
-    let next = found.last().filter(|_| more).map(|(keys, place, _)| Position { place: place.clone(), keys: keys.clone() });
+    let next =
+        found.last().filter(|_| more).map(|(keys, place, _)| Position { place: place.clone(), keys: keys.clone() });
     Ok(Page { records: found.into_iter().map(|(_, _, record)| record).collect(), count: 0, next })
 }
 

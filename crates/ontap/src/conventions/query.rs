@@ -71,6 +71,11 @@ impl Query {
         format!("{path}?{query}")
     }
 
+    /// All that is given.
+    pub(crate) fn all(&self) -> BTreeMap<String, String> {
+        self.given.clone()
+    }
+
     /// Takes all that is left.
     pub(crate) fn take_rest(&mut self) -> BTreeMap<String, String> {
         std::mem::take(&mut self.given)

@@ -42,7 +42,7 @@ impl Resource for Barbicans {
     }
 
     fn compute(&self, call: &Call<'_>, record: &mut Record, wanted: &Wanted) -> Result<(), Problem> {
-        status::compute(&call.service.engine, record, wanted);
+        status::compute(call, record, wanted);
         Ok(())
     }
 }

@@ -8,6 +8,7 @@ use claviger::{
 };
 
 use self::schema::{POLICIES, SCHEMA};
+use super::passphrase::passphrase;
 use crate::call::Call;
 use crate::codes::{self, Guarded, public as code};
 use crate::conventions::answer::Answer;
@@ -68,6 +69,17 @@ fn of_records(error: &RecordError) -> Problem {
     codes::failed(codes::chain(error))
 }
 
+/// The settings could not be written, after something else was changed.
+pub(super) fn half(changed: bool, what: &str, error: &RecordError) -> Problem {
+    match changed {
+        true => codes::failed(format!(
+            "{what} was changed as asked for; the other settings were not: {}.",
+            codes::chain(error)
+        )),
+        false => of_records(error),
+    }
+}
+
 /// What can be refused is refused before anything is changed.
 fn change(call: &Call<'_>, _: &mut Query, body: &Body) -> Result<Answer, Problem> {
     let engine = &call.service.engine;
@@ -87,7 +99,7 @@ fn change(call: &Call<'_>, _: &mut Query, body: &Body) -> Result<Answer, Problem
         settings.cloud_kms_retry_count = retries.unwrap_or(settings.cloud_kms_retry_count);
         change_policies(&mut settings.health_monitor_policy, body);
     });
-    changed.map_err(|error| of_records(&error))?;
+    changed.map_err(|error| half(body.gives(MODE), "Common Criteria mode", &error))?;
     Ok(Answer::changed())
 }
 
@@ -131,17 +143,18 @@ fn change_mode(engine: &Engine, body: &Body) -> Result<(), Problem> {
         return engine.leave_common_criteria().map_err(|error| of_mode(&error));
     }
     let text = body.text("passphrase").ok_or_else(|| code::CC_PASSPHRASE.problem().about("passphrase"))?;
-    let wrong = || codes::of_keystore(&KeystoreError::WrongPassphrase);
-    let passphrase = engine.passphrase(text.as_bytes()).map_err(|_| wrong())?;
+    let passphrase = passphrase(engine, text)?.ok_or_else(wrong_length)?;
     engine.set_common_criteria(&passphrase, common_criteria).map_err(|error| of_mode(&error))
+}
+
+fn wrong_length() -> Problem {
+    let message = "In Common Criteria mode a passphrase has 64 to 256 ASCII characters, otherwise 32 to 256; only ASCII is allowed.";
+    code::CC_LENGTH.with(format!("{} {message}", code::CC_LENGTH.meaning)).about("passphrase")
 }
 
 fn of_mode(error: &KeystoreError) -> Problem {
     match error {
-        KeystoreError::Passphrase(_) => {
-            let message = "In Common Criteria mode the passphrase has 64 to 256 ASCII characters: change it first.";
-            code::CC_LENGTH.with(format!("{} {message}", code::CC_LENGTH.meaning)).about("passphrase")
-        }
+        KeystoreError::Passphrase(_) => wrong_length(),
         KeystoreError::Refused(refusal) => codes::of_refusal(refusal, Guarded::CommonCriteria),
         KeystoreError::Locked => code::CC_PASSPHRASE.with(error.to_string()).about("passphrase"),
         error => codes::of_keystore(error),

@@ -17,6 +17,7 @@ use crate::problem::Problem;
 use crate::record::Record;
 use crate::resource::{Resource, Row, few};
 use crate::schema::{Field, Kind, Link, Schema};
+use crate::service::Service;
 
 const ACTIONS: &[&str] = &["pause", "resume", "cancel"];
 
@@ -74,7 +75,7 @@ fn found(call: &Call<'_>) -> Result<AnyJob, Problem> {
 fn record(call: &Call<'_>, job: &AnyJob) -> Record {
     let (record, svm) = match job {
         AnyJob::Own(job) => (own(job), job.svm),
-        AnyJob::Engine(job) => (engines(&call.service.engine, job), svm_of(&job.operation)),
+        AnyJob::Engine(job) => (engines(call, job), svm_of(&job.operation)),
     };
     let svm = svm.and_then(|svm| call.service.engine.svm(svm).ok()).filter(|svm| !svm.is_admin());
     record
@@ -93,8 +94,10 @@ fn own(job: &OwnJob) -> Record {
     }
 }
 
-fn engines(engine: &Engine, job: &JobInfo) -> Record {
-    let record = Record::new().with("description", described(engine, job)).with("start_time", time(job.started));
+fn engines(call: &Call<'_>, job: &JobInfo) -> Record {
+    let Service { engine, jobs, .. } = call.service;
+    let description = jobs.description(job.id).unwrap_or_else(|| described(engine, job));
+    let record = Record::new().with("description", description).with("start_time", time(job.started));
     let record = match &job.status {
         JobStatus::Running => going(record, "running", &progress(job)),
         JobStatus::Interrupted => going(

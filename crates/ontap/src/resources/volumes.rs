@@ -126,14 +126,15 @@ fn encryption(engine: &Engine, volume: &VolumeInfo, record: Record) -> Record {
         _ => (None, None),
     };
     let rotates = key.is_some_and(|key| key.rotating_from.is_some());
-    let own = engine.kept_keks(volume.svm).unwrap_or_default().iter().any(|kek| kek.key_id.is_some());
+    // Where the record that tells is damaged, nobody knows.
+    let own = engine.kept_keks(volume.svm).ok().map(|keks| keks.iter().any(|kek| kek.key_id.is_some()));
     record
         .with("encryption.enabled", true)
         .with("encryption.state", if rotates { "rekeying" } else { "encrypted" })
         .with("encryption.rekey", rotates)
         .with_some("encryption.key_id", key.map(|key| KeyName::of_key(volume.svm, &key).to_string()))
         .with_some("encryption.key_creation_time", made.map(time))
-        .with("encryption.key_manager_attribute", if own { "external" } else { "onboard" })
+        .with_some("encryption.key_manager_attribute", own.map(|own| if own { "external" } else { "onboard" }))
         .with("encryption.type", "volume")
 }
 
@@ -174,7 +175,9 @@ fn encrypts_by_default(engine: &Engine, svm: SvmId) -> Result<bool, Problem> {
     let settings = engine.settings().map_err(|error| codes::failed(codes::chain(&error)))?;
     let mut keystores = engine.keystores().into_iter();
     let has_one = keystores.any(|one| one.enabled && one.svm.is_none_or(|of| of == svm));
-    Ok(has_one && !settings.data_at_rest_encryption_disabled)
+    // One whose record does not open is not listed; where it has made a KEK, that tells.
+    let has_kek = !matches!(engine.kek(svm), Ok(None));
+    Ok((has_one || has_kek) && !settings.data_at_rest_encryption_disabled)
 }
 
 /// Names and UUIDs of aggregates come as two lists; of which item each was, the contract does not need.

@@ -14,8 +14,10 @@ use crate::conventions::query::Query;
 use crate::conventions::references::required_svm;
 use crate::problem::Problem;
 
+/// The most bytes of a credential's secret, or a proxy's password.
+const LONGEST_SECRET: usize = 1_024;
 /// The limit of one call where nobody says otherwise, in seconds.
-const DEFAULT_TIMEOUT: i64 = 10;
+pub(super) const DEFAULT_TIMEOUT: i64 = 10;
 
 pub(super) fn run(call: &Call<'_>, _: &mut Query, body: &Body) -> Result<Answer, Problem> {
     let engine = &call.service.engine;
@@ -33,7 +35,8 @@ pub(super) fn run(call: &Call<'_>, _: &mut Query, body: &Body) -> Result<Answer,
     let id = body.text("application_cred_id").filter(|id| !id.is_empty());
     let id = id.ok_or_else(|| code::CREATE_CREDENTIAL_ID.problem().about("application_cred_id"))?.to_owned();
     let secret = body.text("application_cred_secret").filter(|secret| !secret.is_empty());
-    let secret = secret.ok_or_else(|| code::CREATE_SECRET.problem().about("application_cred_secret"))?;
+    let refused = || code::CREATE_SECRET.problem().about("application_cred_secret");
+    let secret = in_key_memory(engine, secret.ok_or_else(refused)?)?.ok_or_else(refused)?;
 
     let site = Site {
         keystone,
@@ -43,7 +46,7 @@ pub(super) fn run(call: &Call<'_>, _: &mut Query, body: &Body) -> Result<Answer,
         extra_roots: Vec::new(),
         timeout: timeout(body.number("timeout").unwrap_or(DEFAULT_TIMEOUT))?,
     };
-    let credential = Credential { id, secret: in_key_memory(engine, secret)? };
+    let credential = Credential { id, secret };
     let settings = BarbicanSettings { key, site, credential };
     let keystore = engine.create_barbican(svm, &name, &settings).map_err(|error| codes::of_svm_keystore(&error))?;
     let job = call.service.jobs.done(call.described(), Some(svm));
@@ -60,9 +63,12 @@ pub(super) fn timeout(seconds: i64) -> Result<Duration, Problem> {
     seconds.map(Duration::from_secs).ok_or_else(|| codes::invalid("timeout", "\"timeout\" must be 1 to 3600 seconds."))
 }
 
-/// A secret of a body, where secrets belong.
-pub(super) fn in_key_memory(engine: &Engine, secret: &str) -> Result<SecretBytes, Problem> {
+/// A secret of a body, where secrets belong. `None` where it is longer than any can be.
+pub(super) fn in_key_memory(engine: &Engine, secret: &str) -> Result<Option<SecretBytes>, Problem> {
+    if secret.len() > LONGEST_SECRET {
+        return Ok(None);
+    }
     let mut bytes = engine.arena().bytes(secret.len()).map_err(|error| codes::failed(error.to_string()))?;
     bytes.expose_mut().copy_from_slice(secret.as_bytes());
-    Ok(bytes)
+    Ok(Some(bytes))
 }

@@ -61,7 +61,11 @@ impl<'a> ProxyFields<'a> {
                 ));
             }
             ("", _) => return Err(codes::invalid("proxy_username", "\"proxy_password\" needs \"proxy_username\".")),
-            (name, password) => Some(ProxyUser { name: name.to_owned(), password: in_key_memory(engine, password)? }),
+            (name, password) => {
+                let too_long = || codes::invalid("proxy_password", "\"proxy_password\" has more than 1024 bytes.");
+                let password = in_key_memory(engine, password)?.ok_or_else(too_long)?;
+                Some(ProxyUser { name: name.to_owned(), password })
+            }
         };
         let kind = if self.is_http { ProxyKind::Http } else { ProxyKind::Https };
         Ok(Some(Proxy { kind, host: self.host.to_owned(), port, user }))

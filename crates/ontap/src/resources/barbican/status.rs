@@ -1,26 +1,27 @@
 //! Whether Barbican is reachable and the SVM's KEK in memory: asked for only where somebody wants to know.
 
-use claviger::{Blame, Engine, KekStanding, NodeStatus};
+use claviger::{Engine, KekStanding, NodeStatus};
 use uuid::Uuid;
 
 use super::SCHEMA;
-use crate::codes::{self, barbican as code};
+use crate::call::Call;
+use crate::codes::barbican as code;
 use crate::conventions::fields::Wanted;
 use crate::record::Record;
 
 /// The code of what is well.
 const FINE: &str = "0";
 
-pub(super) fn compute(engine: &Engine, record: &mut Record, wanted: &Wanted) {
+pub(super) fn compute(call: &Call<'_>, record: &mut Record, wanted: &Wanted) {
     let Some(keystore) = record.text("uuid").and_then(|uuid| Uuid::parse_str(uuid).ok()) else { return };
     if wanted.has_expensive_at("barbican_reachability", &SCHEMA) {
-        let (reachable, code, message) = reachability(engine, keystore);
+        let (reachable, code, message) = reachability(call, keystore);
         record.set("barbican_reachability.reachable", reachable);
         record.set("barbican_reachability.message", message);
         record.set("barbican_reachability.code", code);
     }
     if wanted.has_expensive_at("state", &SCHEMA)
-        && let Some((available, code, message)) = state(engine, keystore)
+        && let Some((available, code, message)) = state(&call.service.engine, keystore)
     {
         record.set("state.cluster_state", available);
         record.set("state.message", message);
@@ -28,17 +29,14 @@ pub(super) fn compute(engine: &Engine, record: &mut Record, wanted: &Wanted) {
     }
 }
 
-/// Asks Barbican, now.
-fn reachability(engine: &Engine, keystore: Uuid) -> (bool, String, String) {
-    match engine.check_keystore(keystore, |_| ()) {
-        Ok(()) => (true, FINE.to_owned(), String::new()),
-        Err(error) => {
-            let reason = codes::chain(&error);
-            let message =
-                format!("The Barbican service is not reachable from all nodes - {reason}; {}.", error.advice());
-            (false, code::BARBICAN_UNREACHABLE.number.to_string(), message)
-        }
-    }
+/// Asks Barbican, now, and waits no longer than the request may take.
+fn reachability(call: &Call<'_>, keystore: Uuid) -> (bool, String, String) {
+    let reason = match call.service.probes.ask(&call.service.engine, keystore, call.deadline) {
+        Ok(()) => return (true, FINE.to_owned(), String::new()),
+        Err(reason) => reason,
+    };
+    let message = format!("The Barbican service is not reachable from all nodes - {reason}.");
+    (false, code::BARBICAN_UNREACHABLE.number.to_string(), message)
 }
 
 /// Looks at memory. A configuration that is not enabled has no state.

@@ -2,7 +2,7 @@
 
 use claviger::{BarbicanInfo, BarbicanUpdate, Blame, Credential, Fault, Proxy, SvmKeystoreError};
 
-use super::create::{in_key_memory, timeout};
+use super::create::{DEFAULT_TIMEOUT, in_key_memory, timeout};
 use super::proxy::ProxyFields;
 use super::{Found, found};
 use crate::call::Call;
@@ -17,9 +17,13 @@ pub(super) fn run(call: &Call<'_>, _: &mut Query, body: &Body) -> Result<Answer,
     let update = BarbicanUpdate {
         credential: credential(call, body)?,
         proxy: changed_proxy(call, body, &barbican)?,
-        verify: body.flag("verify"),
-        verify_host: body.flag("verify_host"),
-        timeout: body.number("timeout").map(timeout).transpose()?,
+        // `null` takes a setting back to what it is where nobody says otherwise.
+        verify: body.gives("verify").then(|| body.flag("verify").unwrap_or(true)),
+        verify_host: body.gives("verify_host").then(|| body.flag("verify_host").unwrap_or(true)),
+        timeout: match body.gives("timeout") {
+            true => Some(timeout(body.number("timeout").unwrap_or(DEFAULT_TIMEOUT))?),
+            false => None,
+        },
         extra_roots: None,
     };
     let (jobs, id) = (&call.service.jobs, keystore.id);
@@ -50,7 +54,9 @@ fn credential(call: &Call<'_>, body: &Body) -> Result<Option<Credential>, Proble
         (Some(""), Some(_)) => Err(code::UPDATE_CREDENTIAL_ID.problem().about("application_cred_id")),
         (Some(_), Some("")) => Err(code::UPDATE_SECRET.problem().about("application_cred_secret")),
         (Some(id), Some(secret)) => {
-            Ok(Some(Credential { id: id.to_owned(), secret: in_key_memory(&call.service.engine, secret)? }))
+            let refused = || code::UPDATE_SECRET.problem().about("application_cred_secret");
+            let secret = in_key_memory(&call.service.engine, secret)?.ok_or_else(refused)?;
+            Ok(Some(Credential { id: id.to_owned(), secret }))
         }
         (Some(_), None) => Err(code::CREDENTIAL_HALF.problem().about("application_cred_secret")),
         (None, Some(_)) => Err(code::CREDENTIAL_HALF.problem().about("application_cred_id")),

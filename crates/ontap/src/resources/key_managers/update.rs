@@ -2,6 +2,7 @@
 
 use claviger::{Engine, KeystoreError, OnboardInfo, OnboardMode, Passphrase};
 
+use super::super::key_manager_configs::half;
 use super::super::passphrase;
 use super::found;
 use crate::call::Call;
@@ -31,7 +32,7 @@ pub(super) fn run(call: &Call<'_>, query: &mut Query, body: &Body) -> Result<Ans
     }
     if let Some(disabled) = body.flag(DATA_AT_REST) {
         let changed = engine.change_settings(|settings| settings.data_at_rest_encryption_disabled = disabled);
-        changed.map_err(|error| codes::failed(codes::chain(&error)))?;
+        changed.map_err(|error| half(body.gives("onboard.passphrase"), "The passphrase", &error))?;
     }
     Ok(Answer::changed())
 }

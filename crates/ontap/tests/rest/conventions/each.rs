@@ -94,3 +94,37 @@ fn a_wait_is_for_all_of_them() {
     stage.vault.set_away(true);
     stage.api.patch("/security/barbican-kms?svm.name=vs0", &json!({ "timeout": 46 })).refused(500, 65_539_223, "");
 }
+
+#[test]
+fn what_was_done_before_one_is_refused_is_told() {
+    let stage = stage();
+    stage.api.patch("/security/key-stores?configuration.name=B&return_timeout=60", &json!({ "enabled": true }));
+    stage.until_all_ended();
+    let reply = stage.api.delete("/security/key-stores?svm.name=vs0");
+    assert_eq!((reply.status.as_u16(), &reply.json["error"]["code"]), (409, &json!("65538905")), "{reply:?}");
+    let done = reply.json["num_records"].as_u64().unwrap();
+    assert_eq!(stage.api.get("/security/barbican-kms").ok()["num_records"], 3 - done);
+    assert_eq!(reply.audited.unwrap().arguments["changed"].as_array().map_or(0, Vec::len) as u64, done);
+}
+
+#[test]
+fn a_page_of_changes_is_no_larger_than_asked_for() {
+    let stage = stage();
+    let body = stage.api.patch("/security/barbican-kms?svm.name=vs0&max_records=2", &json!({ "timeout": 33 })).is(200);
+    assert_eq!(body["num_records"], 2);
+    let next = body["_links"]["next"]["href"].as_str().unwrap().strip_prefix("/api").unwrap().to_owned();
+    assert_eq!(stage.api.get("/security/barbican-kms?timeout=33").ok()["num_records"], 2);
+    let body = stage.api.patch(&next, &json!({ "timeout": 33 })).is(200);
+    assert_eq!((&body["num_records"], body.get("_links")), (&json!(1), None));
+    assert_eq!(stage.api.get("/security/barbican-kms?timeout=33").ok()["num_records"], 3);
+}
+
+#[test]
+fn a_log_can_say_which_records_were_meant() {
+    let stage = stage();
+    let reply = stage.api.patch("/security/barbican-kms?svm.name=vs0", &json!({ "timeout": 34 }));
+    let audited = reply.audited.unwrap().arguments;
+    assert_eq!(audited["?"], json!({ "svm.name": "vs0" }));
+    assert_eq!(audited["changed"].as_array().unwrap().len(), 3);
+    assert_eq!(audited["timeout"], 34);
+}

@@ -277,7 +277,9 @@ mod properties {
         fn whatever_is_asked_for_is_answered(name in "[a-z_.]{0,12}|timeout|svm\\.name|enabled|fields|order_by", text in "\\PC{0,24}|[<>=!|.*0-9nul]{0,12}") {
             let stage = Stage::bare();
             let reply = stage.api.get(&format!("/security/barbican-kms?{}={}", encoded(&name), encoded(&text)));
-            prop_assert!(matches!(reply.status.as_u16(), 200 | 400), "{reply:?}");
+            // An SVM's name in a filter must be one's.
+            let nobody = name == "svm.name" && reply.status.as_u16() == 404;
+            prop_assert!(nobody || matches!(reply.status.as_u16(), 200 | 400), "{reply:?}");
         }
     }
 

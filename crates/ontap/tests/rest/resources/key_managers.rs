@@ -110,3 +110,14 @@ fn a_restore_of_one_key_manager_or_of_the_clusters() {
     // The contract's other fields are taken.
     restore(keystore.to_string(), json!({ "key_id": "x", "key_server": "x", "key_tag": "x" })).is(201);
 }
+
+#[test]
+fn the_clusters_name_means_the_admin_svm() {
+    let stage = Stage::new();
+    let cluster = stage.api.get("/cluster").ok()["name"].as_str().unwrap().to_owned();
+    for path in ["/security/key-managers", "/security/key-stores?type=okm"] {
+        let with = |filter: &str| format!("{path}{}{filter}", if path.contains('?') { '&' } else { '?' });
+        assert_eq!(stage.api.get(&with(&format!("svm.name={cluster}"))).ok()["num_records"], 1);
+        stage.api.get(&with("svm.name=nobody")).refused(404, 4, "SVM \"nobody\" does not exist");
+    }
+}
