@@ -1,7 +1,7 @@
 """The life of a cluster's keys, told by the official client, unmodified, and nothing else but the standard library.
 
 Reads from standard input what the service and the lab are, as JSON:
-{"service": {"url", "user", "password", "ca"}, "lab": {"ca_path", "keystone_url", ...}}.
+{"service": {"url", "user", "password", "ca"}, "passphrases": [first, second, third], "lab": {"ca_path", "keystone_url", ...}}.
 
 Each step is a function below `STEPS`; they build on each other. Prints each step's name when it is done; the first that fails ends the
 run with a traceback.
@@ -28,8 +28,6 @@ from netapp_ontap.resources import (
 )
 
 STEPS = []
-PASSPHRASE = "the passphrase of the first day, long enough"
-NEXT_PASSPHRASE = "the passphrase of the second day, long enough"
 
 
 def step(function):
@@ -43,7 +41,7 @@ class Site:
     def __init__(self, told):
         service = told["service"]
         address = urllib.parse.urlsplit(service["url"])
-        self.lab = told["lab"]
+        self.lab, self.passphrases = told["lab"], told["passphrases"]
         self.host, self.port = address.hostname, address.port
         self.ca, self.user = service["ca"], service["user"]
         self.connection = self.connect(service["password"])
@@ -142,7 +140,7 @@ def an_onboard_key_manager(site):
         SecurityKeyManager(onboard={"passphrase": "short"}).post()
 
     refused(short, 400, 65536920, "400 Client Error")
-    manager = SecurityKeyManager(onboard={"passphrase": PASSPHRASE})
+    manager = SecurityKeyManager(onboard={"passphrase": site.passphrases[0]})
     same(manager.post(hydrate=True).http_response.status_code, 200)
     same((manager.scope, manager.enabled, manager.onboard.enabled), ("cluster", True, True))
     manager.get(fields="**")
@@ -152,7 +150,7 @@ def an_onboard_key_manager(site):
         raise AssertionError("the passphrase came back")
     site.onboard = manager.uuid
     same([found.uuid for found in SecurityKeyManager.get_collection()], [manager.uuid])
-    refused(SecurityKeyManager(onboard={"passphrase": PASSPHRASE}).post, 409, 65536907)
+    refused(SecurityKeyManager(onboard={"passphrase": site.passphrases[1]}).post, 409, 65536907)
 
 
 @step
@@ -339,12 +337,13 @@ def a_changed_passphrase(site):
         onboard = {"existing_passphrase": existing, "passphrase": new}
         return change(SecurityKeyManager(uuid=site.onboard), onboard=onboard)
 
-    refused(passphrase("a wrong passphrase, which is long enough", NEXT_PASSPHRASE), 400, 65536139)
-    refused(passphrase(PASSPHRASE, PASSPHRASE), 400, 65536150)
-    refused(passphrase(PASSPHRASE, "short"), 400, 65536404)
-    passphrase(PASSPHRASE, NEXT_PASSPHRASE)()
-    refused(passphrase(PASSPHRASE, "the passphrase of the third day, long enough"), 400, 65536139)
-    synchronize = {"existing_passphrase": NEXT_PASSPHRASE, "synchronize": True}
+    first, second, third = site.passphrases
+    refused(passphrase(third, second), 400, 65536139)
+    refused(passphrase(first, first), 400, 65536150)
+    refused(passphrase(first, "short"), 400, 65536404)
+    passphrase(first, second)()
+    refused(passphrase(first, third), 400, 65536139)
+    synchronize = {"existing_passphrase": second, "synchronize": True}
     change(SecurityKeyManager(uuid=site.onboard), onboard=synchronize)()
 
 

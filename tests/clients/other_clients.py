@@ -1,6 +1,6 @@
 """The habits of other clients of the API, each as its client has it: the Ansible collection netapp.ontap, the Terraform provider, curl.
 
-Reads from standard input what the service is, as JSON: {"service": {"url", "user", "password", "ca"}, "accounts": [{"user", "password"}]}.
+Reads from standard input what the service is, as JSON: {"service": {"url", "user", "password", "ca"}, "passphrases": [right, wrong], "accounts": [{"user", "password"}]}.
 The accounts' passwords are not ASCII. Prints each habit's name when it is shown; the first that fails ends the run with a traceback.
 """
 
@@ -12,7 +12,6 @@ import time
 import requests
 
 HABITS = []
-PASSPHRASE = "a passphrase that a playbook names, long enough"
 # What the clients look for in messages.
 WRONG_PASSPHRASE = "Cluster-wide passphrase is incorrect."
 SAME_PASSPHRASE = "The new passphrase is same as old passphrase."
@@ -30,7 +29,7 @@ class Client:
         service = told["service"]
         self.url, self.ca = service["url"], service["ca"]
         self.account = (service["user"], service["password"])
-        self.accounts = told["accounts"]
+        self.accounts, self.passphrases = told["accounts"], told["passphrases"]
 
     def send(self, method, path, query=None, body=None, headers=None, authorization=None):
         headers = {"X-Dot-Client-App": "netapp.ontap.na_ontap_security_key_manager/23.6.0", **(headers or {})}
@@ -90,7 +89,7 @@ def ansible_looks_up_one_record(client):
 
 @habit
 def ansible_creates_and_waits_thirty_seconds(client):
-    body = {"onboard": {"passphrase": PASSPHRASE}}
+    body = {"onboard": {"passphrase": client.passphrases[0]}}
     answer = client.send("POST", "security/key-managers", {"return_timeout": 30}, body)
     same(answer.status_code, 201)
     query = {"scope": "cluster", "fields": "status,external,uuid,onboard"}
@@ -108,8 +107,10 @@ def ansible_tests_a_passphrase_by_giving_it_twice(client):
         body = {"onboard": {"existing_passphrase": passphrase, "passphrase": passphrase}}
         return client.error("PATCH", path, 400, {"return_timeout": 30}, body)
 
-    same((test(PASSPHRASE)["code"], test(PASSPHRASE)["message"]), ("65536150", SAME_PASSPHRASE))
-    wrong = test("another passphrase, which is just as long as that")
+    right, wrong = client.passphrases
+    known = test(right)
+    same((known["code"], known["message"]), ("65536150", SAME_PASSPHRASE))
+    wrong = test(wrong)
     same(wrong["code"], "65536139")
     holds(wrong["message"], WRONG_PASSPHRASE)
     # A passphrase that can be none is a wrong one, too.

@@ -7,8 +7,14 @@ mod service;
 
 use claviger_tests::openstack::Lab;
 use serde_json::json;
+use uuid::Uuid;
 
 use service::Service;
+
+/// Nothing like it is in a log by chance.
+fn passphrase() -> String {
+    format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple())
+}
 
 #[test]
 fn the_official_client_tells_a_clusters_life() {
@@ -22,33 +28,36 @@ fn the_official_client_tells_a_clusters_life() {
         "key_id": lab.key_id,
         "other_keys": { "shared_by_acl": lab.other_keys.shared_by_acl },
     });
-    python::run("acceptance.py", &json!({ "service": service.told(), "lab": lab }));
-    service.stop();
+    let passphrases = [passphrase(), passphrase(), passphrase()];
+    python::run("acceptance.py", &json!({ "service": service.told(), "passphrases": passphrases, "lab": lab }));
+    let secrets = passphrases.iter().map(String::as_str).chain([lab["application_cred_secret"].as_str().unwrap()]);
+    service.stop(secrets);
 }
 
 #[test]
 fn other_clients_keep_their_habits() {
     let service = Service::start();
-    let accounts = [("latin", "pässwörd, größer als Latein"), ("mixed", "contraseña ½ §")];
-    for (name, password) in accounts {
+    let passwords = [("latin", "pässwörd, größer als Latein"), ("mixed", "contraseña ½ §")];
+    for (name, password) in passwords {
         service.create_account(name, password);
     }
-    let accounts: Vec<_> =
-        accounts.iter().map(|(name, password)| json!({ "user": name, "password": password })).collect();
-    python::run("other_clients.py", &json!({ "service": service.told(), "accounts": accounts }));
-    service.stop();
+    let accounts = passwords.map(|(name, password)| json!({ "user": name, "password": password }));
+    let passphrases = [passphrase(), passphrase()];
+    let told = json!({ "service": service.told(), "passphrases": passphrases, "accounts": accounts });
+    python::run("other_clients.py", &told);
+    service.stop(passphrases.iter().map(String::as_str).chain(passwords.map(|(_, password)| password)));
 }
 
 #[test]
 fn what_no_client_sends_changes_nothing() {
     let service = Service::start();
     python::run("bad_input.py", &json!({ "service": service.told() }));
-    service.stop();
+    service.stop([]);
 }
 
 #[test]
 fn the_documents_promises_hold_for_whatever_it_allows() {
     let service = Service::start();
     python::fuzz(service.told());
-    service.stop();
+    service.stop([]);
 }

@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
+use tempfile::TempDir;
 
 use super::service::Told;
 
@@ -27,6 +28,8 @@ pub(crate) fn run(script: &str, told: &Value) {
 
 /// Has schemathesis try what the service's OpenAPI document allows, and what it does not. `tests/clients/schemathesis.toml` says how.
 pub(crate) fn fuzz(service: &Told) {
+    // It leaves files of its own.
+    let scratch = TempDir::with_prefix("claviger-fuzz-").unwrap();
     let mut command = python("schemathesis");
     command
         .arg("--config-file")
@@ -34,7 +37,7 @@ pub(crate) fn fuzz(service: &Told) {
         .args(["--no-color", "run", "--tls-verify"])
         .arg(&service.ca)
         .arg(format!("{}/docs/api/openapi.json", service.url))
-        .current_dir(&service.dir)
+        .current_dir(&scratch)
         .env("CLAVIGER_USER", &service.user)
         .env("CLAVIGER_PASSWORD", &service.password);
     finish(command, "");

@@ -5,6 +5,7 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
+use claviger_tests::heard::Heard;
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
@@ -65,14 +66,26 @@ impl Service {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
-    /// Stops it in good order: it has to end well, and to have had no failure of its own meanwhile.
-    pub(crate) fn stop(mut self) {
-        let pid = Pid::from_child(&self.process);
-        kill_process(pid, Signal::TERM).unwrap();
+    /// Stops it in good order: it has to end well, to have had no failure of its own, to leave a hierarchy and an audit log that verify, and to
+    /// have written down neither these secrets nor its account's password.
+    pub(crate) fn stop<'a>(mut self, secrets: impl IntoIterator<Item = &'a str>) {
+        kill_process(Pid::from_child(&self.process), Signal::TERM).unwrap();
         let status = self.process.wait().unwrap();
         let log = log_of(&self.dir);
         assert!(status.success(), "{status}, after {log}");
         assert!(!log.contains("panicked") && !log.contains("ERROR"), "{log}");
+
+        let mut heard = Heard::default();
+        heard.bytes(log.as_bytes());
+        heard.bytes(&fs::read(self.told.dir.join("audit/audit.jsonl")).unwrap());
+        let mut found = heard.find(secrets.into_iter().map(|secret| ("a secret", secret.as_bytes())));
+        found.append(&mut heard.find([("the password", self.told.password.as_bytes())]));
+        assert!(found.is_empty(), "{found:?} in what the service has written");
+        for check in [&["verify"][..], &["audit", "verify"]] {
+            let output = Command::new(binary()).args(check).arg("--dir").arg(&self.told.dir).output().unwrap();
+            let said = [output.stdout, output.stderr].concat();
+            assert!(output.status.success(), "{check:?}: {}", String::from_utf8_lossy(&said));
+        }
     }
 }
 
