@@ -1,5 +1,5 @@
-//! The audit log: who changed what, from where, and what came of it. One JSON object a line, each with the hash of the line before
-//! (`docs/service.md`, audit log).
+//! The audit log: who changed what, from where, and what came of it. One JSON object a line, each with its own hash and that of the
+//! line before (`docs/service.md`, audit log).
 //!
 //! A changing request has a line before it runs and one after it, both on disk before its answer. A request without the second line
 //! was interrupted. The chain shows what was changed within the log; that nobody has cut off its end or written all of it anew only a
@@ -13,6 +13,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub(crate) use self::entry::{Event, clipped};
+pub use self::entry::{InvalidLineHash, LineHash};
 pub(crate) use self::log::AuditLog;
 pub use self::verify::{AuditReport, BadLine, verify_audit};
 

@@ -34,7 +34,7 @@ mod stamp;
 mod tls;
 
 pub use accounts::{Account, AccountName, Accounts, AccountsError, InvalidAccountName};
-pub use audit::{AuditError, AuditReport, BadLine, audit_file, verify_audit};
+pub use audit::{AuditError, AuditReport, BadLine, InvalidLineHash, LineHash, audit_file, verify_audit};
 pub use config::{
     CertificateFiles, Config, ConfigError, ConfigErrors, Limits, Log, LogFormat, Origin, Overrides, TlsFiles,
 };

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Subcommand, ValueEnum};
 use claviger_ontap::Role;
-use claviger_server::AccountName;
+use claviger_server::{AccountName, LineHash};
 
 /// How the service runs.
 #[derive(Debug, clap::Args)]
@@ -90,9 +90,14 @@ pub(crate) struct NewPassword {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AuditCommand {
-    /// Check that each line of the audit log follows the one before, and name the first that does not
+    /// Check that each line of the audit log is as it was written and follows the one before, and name the first that does not
     ///
-    /// Exits with 6 where one does not. That its end was not cut off shows only against a head that was noted elsewhere.
+    /// Exits with 6 where one does not. That its end was not cut off, and not all of it written anew, shows only against a head that
+    /// was noted elsewhere.
     #[command(after_help = "Example:\n  claviger audit verify --dir /var/lib/claviger")]
-    Verify,
+    Verify {
+        /// A head that was noted: exits with 6 where no line has it
+        #[arg(long, value_name = "HASH")]
+        head: Option<LineHash>,
+    },
 }

@@ -15,6 +15,9 @@ use crate::session::{Directory, Session};
 struct AuditView {
     entries: u64,
     head: String,
+    /// Behind how many entries the head stands that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    noted: Option<u64>,
     interrupted: u64,
     unfinished: bool,
     bad: Option<String>,
@@ -22,11 +25,14 @@ struct AuditView {
 
 impl fmt::Display for AuditView {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { entries, head, interrupted, unfinished, bad } = self;
+        let Self { entries, head, noted, interrupted, unfinished, bad } = self;
         if let Some(bad) = bad {
-            return write!(f, "{bad}\n{entries} entries before it follow one another");
+            return write!(f, "{bad}\n{entries} entries follow one another");
         }
         write!(f, "{entries} entries follow one another; note the head elsewhere: {head}")?;
+        if let Some(noted) = noted {
+            write!(f, "\nthe head that was noted is that of entry {noted}")?;
+        }
         if *interrupted > 0 {
             write!(f, "\n{interrupted} requests were interrupted: they have no result")?;
         }
@@ -38,11 +44,17 @@ impl fmt::Display for AuditView {
 }
 
 pub(crate) fn run(session: &Session<'_>, directory: &Directory, command: &AuditCommand) -> Result<Exit, Failure> {
-    let AuditCommand::Verify = command;
-    let AuditReport { entries, head, interrupted, unfinished, bad, .. } =
-        verify_audit(&audit_file(directory.path()?), |_| {})?;
+    let AuditCommand::Verify { head: wanted } = command;
+    let AuditReport { entries, head, noted, interrupted, unfinished, bad, .. } =
+        verify_audit(&audit_file(directory.path()?), *wanted, |_| {})?;
+    let lost = || match (wanted, noted) {
+        (Some(wanted), None) => {
+            Some(format!("no line has the head {wanted}: the end was cut off, or all was written anew"))
+        }
+        (Some(_), Some(_)) | (None, _) => None,
+    };
+    let bad = bad.map(|bad| bad.to_string()).or_else(lost);
     let exit = if bad.is_some() { Exit::Damage } else { Exit::Done };
-    let bad = bad.map(|bad| bad.to_string());
-    session.output.result(&AuditView { entries, head, interrupted, unfinished, bad })?;
+    session.output.result(&AuditView { entries, head: head.to_string(), noted, interrupted, unfinished, bad })?;
     Ok(exit)
 }

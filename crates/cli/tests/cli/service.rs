@@ -65,10 +65,17 @@ fn an_audit_log_is_checked() {
     std::fs::write(&path, &log).unwrap();
     let report = place.json("audit verify");
     assert_eq!((&report["entries"], &report["bad"]), (&2.into(), &Value::Null));
+    let head = report["head"].as_str().unwrap();
+    place.done(&format!("audit verify --head {head}"));
+    place.refused("audit verify --head 12", 2);
+    std::fs::write(&path, log.lines().next().unwrap().to_owned() + "\n").unwrap();
+    place.done("audit verify");
+    let output = place.claviger(&format!("audit verify --head {head}")).output().unwrap();
+    assert_eq!(output.status.code(), Some(6), "{}", stderr(&output));
     std::fs::write(&path, log.replace("started", "Started")).unwrap();
     let output = place.claviger("audit verify").output().unwrap();
     assert_eq!(output.status.code(), Some(6), "{}", stderr(&output));
-    assert!(String::from_utf8(output.stdout).unwrap().starts_with("line 1 is no entry"));
+    assert!(String::from_utf8(output.stdout).unwrap().starts_with("line 1 is not as it was written"));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::str::FromStr;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -17,7 +18,7 @@ const LONGEST: usize = 1_024;
 pub(super) struct Entry {
     /// From 1, without gaps.
     pub(super) seq: u64,
-    /// Of the line before, without its end; zeros before the first.
+    /// Of the line before; zeros before the first.
     pub(super) previous: LineHash,
     pub(super) time: Timestamp,
     #[serde(flatten)]
@@ -59,26 +60,92 @@ pub(crate) fn clipped(text: &str) -> String {
     }
 }
 
-/// SHA-256 of a line without its end, in hexadecimal.
+/// A line without its end, and its hash.
+pub(super) struct Sealed {
+    pub(super) line: Vec<u8>,
+    pub(super) hash: LineHash,
+}
+
+/// Before and after the hash, which is the last member of every line.
+const BEFORE: &[u8] = b",\"hash\":\"";
+const AFTER: &[u8] = b"\"}";
+const HASH_LEN: usize = 64;
+
+/// Why a line is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Broken {
+    /// It does not look like one.
+    NoEntry,
+    /// Its hash is another one's.
+    Changed,
+}
+
+impl Entry {
+    /// The line, whose last member is the hash of all the others.
+    pub(super) fn seal(&self) -> serde_json::Result<Sealed> {
+        let mut line = serde_json::to_vec(self)?;
+        let hash = LineHash::of(&line);
+        line.pop();
+        line.extend_from_slice(BEFORE);
+        line.extend_from_slice(hash.to_string().as_bytes());
+        line.extend_from_slice(AFTER);
+        Ok(Sealed { line, hash })
+    }
+
+    /// The entry of a line without its end, and its hash.
+    pub(super) fn open(line: &[u8]) -> Result<(Self, LineHash), Broken> {
+        let (entry, told) = split(line).ok_or(Broken::NoEntry)?;
+        let hash = LineHash::of(&entry);
+        if hash != told {
+            return Err(Broken::Changed);
+        }
+        Ok((serde_json::from_slice(&entry).map_err(|_| Broken::NoEntry)?, hash))
+    }
+}
+
+/// What is hashed, and the hash that is told.
+fn split(line: &[u8]) -> Option<(Vec<u8>, LineHash)> {
+    let line = line.strip_suffix(AFTER)?;
+    let (rest, hash) = line.split_at_checked(line.len().checked_sub(HASH_LEN)?)?;
+    let mut entry = rest.strip_suffix(BEFORE)?.to_vec();
+    entry.push(b'}');
+    Some((entry, std::str::from_utf8(hash).ok()?.parse().ok()?))
+}
+
+/// The hash of a line of the audit log: SHA-256, in hexadecimal.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub(super) struct LineHash([u8; 32]);
+pub struct LineHash([u8; 32]);
 
 impl LineHash {
+    /// Before the first line.
     pub(super) const NONE: Self = Self([0; 32]);
 
-    pub(super) fn of(line: &[u8]) -> Self {
-        Self(Sha256::digest(line).into())
+    fn of(entry: &[u8]) -> Self {
+        Self(Sha256::digest(entry).into())
+    }
+}
+
+/// Not a hash of the audit log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a hash of the audit log has 64 hexadecimal digits")]
+pub struct InvalidLineHash;
+
+impl FromStr for LineHash {
+    type Err = InvalidLineHash;
+
+    fn from_str(text: &str) -> Result<Self, InvalidLineHash> {
+        let mut hash = [0; 32];
+        hex::decode_to_slice(text, &mut hash).map_err(|_| InvalidLineHash)?;
+        Ok(Self(hash))
     }
 }
 
 impl TryFrom<String> for LineHash {
-    type Error = hex::FromHexError;
+    type Error = InvalidLineHash;
 
-    fn try_from(text: String) -> Result<Self, hex::FromHexError> {
-        let mut hash = [0; 32];
-        hex::decode_to_slice(text, &mut hash)?;
-        Ok(Self(hash))
+    fn try_from(text: String) -> Result<Self, InvalidLineHash> {
+        text.parse()
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::entry::{Entry, Event, LineHash, clipped};
+use super::entry::{Entry, Event, LineHash, Sealed, clipped};
 use super::{AuditError, audit_file};
 
 /// Failed logins with a line of their own, at most, in each [`WINDOW`]. Whoever guesses passwords must not fill the disk.
@@ -62,11 +62,10 @@ impl AuditLog {
         let failed = |source| AuditError::File { action: "write to", path: self.path.clone(), source };
         let seq = state.seq.checked_add(1).ok_or_else(|| AuditError::Full { path: self.path.clone() })?;
         let entry = Entry { seq, previous: state.last, time: Timestamp::now(), event };
-        let mut line = serde_json::to_vec(&entry).map_err(|error| failed(error.into()))?;
-        let last = LineHash::of(&line);
+        let Sealed { mut line, hash } = entry.seal().map_err(|error| failed(error.into()))?;
         line.push(b'\n');
         state.append(&line).map_err(failed)?;
-        (state.seq, state.last) = (seq, last);
+        (state.seq, state.last) = (seq, hash);
         Ok(())
     }
 
@@ -110,9 +109,8 @@ impl State {
         let (seq, last) = match &tail.last_whole {
             None => (0, LineHash::NONE),
             Some(line) => {
-                let entry: Entry =
-                    serde_json::from_slice(line).map_err(|_| AuditError::Damaged { path: path.to_owned() })?;
-                (entry.seq, LineHash::of(line))
+                let (entry, hash) = Entry::open(line).map_err(|_| AuditError::Damaged { path: path.to_owned() })?;
+                (entry.seq, hash)
             }
         };
         let torn = (!tail.unfinished.is_empty()).then(|| String::from_utf8_lossy(&tail.unfinished).into_owned());
@@ -196,7 +194,7 @@ mod tests {
             log.write(Event::Started { version: "1".to_owned() }).unwrap();
             log.write(Event::Stopped).unwrap();
         }
-        let report = verify_audit(&audit_file(dir.path()), |_| {}).unwrap();
+        let report = verify_audit(&audit_file(dir.path()), None, |_| {}).unwrap();
         assert_eq!((report.entries, report.bad, report.unfinished), (6, None, false));
     }
 
@@ -209,7 +207,7 @@ mod tests {
         }
         torn_after(&path, &vec![b'y'; 70_000]);
         AuditLog::open(dir.path()).unwrap().write(Event::Stopped).unwrap();
-        let report = verify_audit(&path, |_| {}).unwrap();
+        let report = verify_audit(&path, None, |_| {}).unwrap();
         assert_eq!((report.entries, report.bad, report.unfinished), (6, None, false));
     }
 
@@ -219,10 +217,10 @@ mod tests {
         let path = audit_file(dir.path());
         AuditLog::open(dir.path()).unwrap().write(Event::Stopped).unwrap();
         torn_after(&path, b"{\"seq\":2,\"prev");
-        assert!(verify_audit(&path, |_| {}).unwrap().unfinished);
+        assert!(verify_audit(&path, None, |_| {}).unwrap().unfinished);
         drop(AuditLog::open(dir.path()).unwrap());
         let text = std::fs::read_to_string(&path).unwrap();
-        let last: Entry = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+        let (last, _) = Entry::open(text.lines().last().unwrap().as_bytes()).unwrap();
         assert_eq!((last.seq, last.event), (2, Event::Torn { line: "{\"seq\":2,\"prev".to_owned() }));
     }
 
@@ -231,6 +229,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         AuditLog::open(dir.path()).unwrap().write(Event::Stopped).unwrap();
         torn_after(&audit_file(dir.path()), b"{}\n");
+        assert!(matches!(AuditLog::open(dir.path()), Err(AuditError::Damaged { .. })));
+        let path = audit_file(dir.path());
+        let changed = std::fs::read_to_string(&path).unwrap().replace("{}\n", "").replace("stopped", "stoqqed");
+        std::fs::write(&path, changed).unwrap();
         assert!(matches!(AuditLog::open(dir.path()), Err(AuditError::Damaged { .. })));
     }
 
@@ -249,7 +251,7 @@ mod tests {
         log.state.lock().unwrap().file = whole;
         log.write(Event::Stopped).unwrap();
         assert!(log.is_writable());
-        let report = verify_audit(&audit_file(dir.path()), |_| {}).unwrap();
+        let report = verify_audit(&audit_file(dir.path()), None, |_| {}).unwrap();
         assert_eq!((report.entries, report.bad, report.unfinished), (2, None, false));
     }
 

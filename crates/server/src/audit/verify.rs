@@ -6,7 +6,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 
 use super::AuditError;
-use super::entry::{Entry, Event, LineHash};
+use super::entry::{Broken, Entry, Event, LineHash};
 
 /// What a check of a log found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,8 +14,10 @@ use super::entry::{Entry, Event, LineHash};
 pub struct AuditReport {
     /// Lines that are whole and follow one another.
     pub entries: u64,
-    /// The SHA-256 of the last of them in hexadecimal: compare it with one that was noted elsewhere.
-    pub head: String,
+    /// The hash of the last of them, to be noted elsewhere; zeros where there is none.
+    pub head: LineHash,
+    /// Behind how many of them the hash stands that was noted; `None` where it is none of theirs.
+    pub noted: Option<u64>,
     /// Requests that began and have no result: the service ended meanwhile.
     pub interrupted: u64,
     /// Whether a last line is unfinished: a crash left it, or the service is writing it now. It is no sign of tampering.
@@ -34,6 +36,12 @@ pub enum BadLine {
         /// Counted from 1.
         line: u64,
     },
+    /// Its own hash is another line's.
+    #[error("line {line} is not as it was written: its hash is another line's")]
+    Changed {
+        /// Counted from 1.
+        line: u64,
+    },
     /// Its number is not the next one.
     #[error(
         "line {line} has the number {found} instead of {expected}: lines were taken out, put in or moved before it"
@@ -47,22 +55,28 @@ pub enum BadLine {
         found: u64,
     },
     /// It does not follow the line before.
-    #[error("line {line} does not follow the line before it: one of the two was changed")]
+    #[error("line {line} does not follow the line before it: one of the two was written anew")]
     Chain {
         /// Counted from 1.
         line: u64,
     },
 }
 
-/// Reads the whole log and checks that each line follows the one before. `progress` is called with the number of lines.
+/// Reads the whole log and checks that each line is as it was written and follows the one before. A log that was cut off or written
+/// anew looks whole: it does not have the hash that was `noted` of it. `progress` is called with the number of lines.
 ///
 /// # Errors
 /// [`AuditError::File`]. What is wrong with the log is in the report.
-pub fn verify_audit(path: &Path, mut progress: impl FnMut(u64)) -> Result<AuditReport, AuditError> {
+pub fn verify_audit(
+    path: &Path,
+    noted: Option<LineHash>,
+    mut progress: impl FnMut(u64),
+) -> Result<AuditReport, AuditError> {
     let failed = |source| AuditError::File { action: "read", path: path.to_owned(), source };
     let mut log = BufReader::new(File::open(path).map_err(failed)?);
     let (mut entries, mut last, mut line) = (0, LineHash::NONE, Vec::new());
     let (mut unfinished, mut bad) = (false, None);
+    let mut found = (noted == Some(last)).then_some(entries);
     let mut running = BTreeSet::new();
     loop {
         line.clear();
@@ -73,28 +87,37 @@ pub fn verify_audit(path: &Path, mut progress: impl FnMut(u64)) -> Result<AuditR
             unfinished = true;
             break;
         };
-        match check(whole, entries + 1, last) {
-            Ok(Event::Request { request, .. }) => _ = running.insert(request),
-            Ok(Event::Result { request, .. }) => _ = running.remove(&request),
-            Ok(Event::Started { .. } | Event::Stopped | Event::LoginFailed { .. } | Event::Torn { .. }) => {}
-            Err(found) => {
-                bad = Some(found);
+        let (event, hash) = match check(whole, entries + 1, last) {
+            Ok(checked) => checked,
+            Err(wrong) => {
+                bad = Some(wrong);
                 break;
             }
+        };
+        match event {
+            Event::Request { request, .. } => _ = running.insert(request),
+            Event::Result { request, .. } => _ = running.remove(&request),
+            Event::Started { .. } | Event::Stopped | Event::LoginFailed { .. } | Event::Torn { .. } => {}
         }
-        (entries, last) = (entries + 1, LineHash::of(whole));
+        (entries, last) = (entries + 1, hash);
+        if noted == Some(hash) {
+            found = Some(entries);
+        }
         progress(entries);
     }
     let interrupted = running.len() as u64;
-    Ok(AuditReport { entries, head: last.to_string(), interrupted, unfinished, bad })
+    Ok(AuditReport { entries, head: last, noted: found, interrupted, unfinished, bad })
 }
 
-fn check(text: &[u8], line: u64, last: LineHash) -> Result<Event, BadLine> {
-    let entry: Entry = serde_json::from_slice(text).map_err(|_| BadLine::NoEntry { line })?;
+fn check(text: &[u8], line: u64, last: LineHash) -> Result<(Event, LineHash), BadLine> {
+    let (entry, hash) = Entry::open(text).map_err(|broken| match broken {
+        Broken::NoEntry => BadLine::NoEntry { line },
+        Broken::Changed => BadLine::Changed { line },
+    })?;
     match entry {
         Entry { seq, .. } if seq != line => Err(BadLine::Sequence { line, expected: line, found: seq }),
         Entry { previous, .. } if previous != last => Err(BadLine::Chain { line }),
-        Entry { event, .. } => Ok(event),
+        Entry { event, .. } => Ok((event, hash)),
     }
 }
 
@@ -105,6 +128,10 @@ mod tests {
 
     /// A log of five lines, changed by `change`.
     fn changed(change: impl FnOnce(&mut Vec<String>)) -> AuditReport {
+        changed_since(None, change)
+    }
+
+    fn changed_since(noted: Option<usize>, change: impl FnOnce(&mut Vec<String>)) -> AuditReport {
         let dir = tempfile::tempdir().unwrap();
         let log = AuditLog::open(dir.path()).unwrap();
         for version in 1..=5 {
@@ -112,22 +139,38 @@ mod tests {
         }
         let path = audit_file(dir.path());
         let mut lines: Vec<_> = std::fs::read_to_string(&path).unwrap().lines().map(str::to_owned).collect();
+        let noted = noted.map(|line| Entry::open(lines[line].as_bytes()).unwrap().1);
         change(&mut lines);
         std::fs::write(&path, lines.join("\n") + "\n").unwrap();
-        verify_audit(&path, |_| {}).unwrap()
+        verify_audit(&path, noted, |_| {}).unwrap()
     }
 
     #[test]
     fn a_log_that_nobody_touched_is_whole() {
         let report = changed(|_| {});
         assert_eq!((report.entries, report.bad), (5, None));
-        assert_eq!(report.head.len(), 64);
+        assert_eq!(report.head.to_string().len(), 64);
     }
 
     #[test]
-    fn a_changed_line_is_told_by_the_next_one() {
-        let report = changed(|lines| lines[2] = lines[2].replace("\"3\"", "\"9\""));
-        assert_eq!(report.bad, Some(BadLine::Chain { line: 4 }));
+    fn a_changed_line_is_told_also_where_it_is_the_last() {
+        for line in [2, 4] {
+            let version = format!("\"{}\"", line + 1);
+            let report = changed(|lines| lines[line] = lines[line].replace(&version, "\"9\""));
+            assert_eq!(report.bad, Some(BadLine::Changed { line: line as u64 + 1 }));
+        }
+    }
+
+    #[test]
+    fn a_line_that_was_written_anew_is_told_by_the_next_one() {
+        let anew = |line: &String| {
+            let (mut entry, _) = Entry::open(line.as_bytes()).unwrap();
+            entry.event = Event::Started { version: "9".to_owned() };
+            String::from_utf8(entry.seal().unwrap().line).unwrap()
+        };
+        assert_eq!(changed(|lines| lines[2] = anew(&lines[2])).bad, Some(BadLine::Chain { line: 4 }));
+        let report = changed_since(Some(4), |lines| lines[4] = anew(&lines[4]));
+        assert_eq!((report.bad, report.noted), (None, None));
     }
 
     #[test]
@@ -147,10 +190,10 @@ mod tests {
     }
 
     #[test]
-    fn an_end_that_was_cut_off_shows_in_the_head_alone() {
-        let whole = changed(|_| {});
-        let cut = changed(|lines| lines.truncate(3));
-        assert_eq!(cut.bad, None);
-        assert_ne!((cut.entries, cut.head), (whole.entries, whole.head));
+    fn an_end_that_was_cut_off_shows_against_a_noted_head_alone() {
+        assert_eq!(changed_since(Some(3), |_| {}).noted, Some(4));
+        let cut = changed_since(Some(3), |lines| lines.truncate(3));
+        assert_eq!((cut.entries, cut.noted, cut.bad), (3, None, None));
+        assert_eq!(changed_since(Some(2), |lines| lines.truncate(3)).noted, Some(3));
     }
 }
