@@ -12,7 +12,7 @@ mod verify;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub(crate) use self::entry::{Event, clipped};
+pub(crate) use self::entry::{Event, clipped, clipped_arguments};
 pub use self::entry::{InvalidLineHash, LineHash};
 pub(crate) use self::log::AuditLog;
 pub use self::verify::{AuditReport, BadLine, verify_audit};

@@ -12,6 +12,8 @@ use uuid::Uuid;
 
 /// The longest text that a client chooses and a line repeats, in characters.
 const LONGEST: usize = 1_024;
+/// The most that a line repeats of a request's arguments, in bytes.
+const MOST_ARGUMENTS: usize = 16 * 1_024;
 
 /// A line of the log, in the order in which it is written.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -35,7 +37,7 @@ pub(crate) enum Event {
     Stopped,
     /// A changing request is about to run.
     Request { request: Uuid, who: String, from: SocketAddr, what: String },
-    /// It has run.
+    /// It has run. Of a caller that may only read, it is the only line, and `unwritten` ones before it have none.
     Result {
         request: Uuid,
         who: String,
@@ -45,6 +47,8 @@ pub(crate) enum Event {
         arguments: Value,
         /// Of HTTP.
         status: u16,
+        #[serde(default, skip_serializing_if = "is_none")]
+        unwritten: u64,
     },
     /// Somebody did not get in. `unwritten` failures before it have no line of their own.
     LoginFailed { who: String, from: SocketAddr, unwritten: u64 },
@@ -58,6 +62,31 @@ pub(crate) fn clipped(text: &str) -> String {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
         None => text.to_owned(),
     }
+}
+
+/// Arguments, as far as a line repeats them.
+pub(crate) fn clipped_arguments(arguments: Value) -> Value {
+    let clipped = clipped_texts(arguments);
+    match serde_json::to_vec(&clipped).map(|bytes| bytes.len()) {
+        Ok(len) if len <= MOST_ARGUMENTS => clipped,
+        _ => Value::String("… too long for the audit log".to_owned()),
+    }
+}
+
+fn clipped_texts(value: Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(clipped(&text)),
+        Value::Array(values) => values.into_iter().map(clipped_texts).collect(),
+        Value::Object(members) => {
+            members.into_iter().map(|(name, value)| (clipped(&name), clipped_texts(value))).collect()
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => value,
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]
+const fn is_none(unwritten: &u64) -> bool {
+    *unwritten == 0
 }
 
 /// A line without its end, and its hash.
@@ -164,5 +193,23 @@ impl fmt::Display for LineHash {
 impl fmt::Debug for LineHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn no_argument_makes_a_line_long() {
+        let long = "x".repeat(1 << 20);
+        let clipped = clipped_arguments(json!({ "a": [long, 7], "b": null }));
+        assert_eq!(clipped["a"][0].as_str().unwrap().chars().count(), LONGEST + 1);
+        assert_eq!((&clipped["a"][1], &clipped["b"]), (&7.into(), &Value::Null));
+        for many in [json!(vec![long.as_str(); 100]), json!(vec![7; 100_000]), json!({ "x": "\u{1}".repeat(9_000) })] {
+            assert!(clipped_arguments(many).to_string().len() <= MOST_ARGUMENTS);
+        }
     }
 }

@@ -12,8 +12,9 @@ use jiff::Timestamp;
 use super::entry::{Entry, Event, LineHash, Sealed, clipped};
 use super::{AuditError, audit_file};
 
-/// Failed logins with a line of their own, at most, in each [`WINDOW`]. Whoever guesses passwords must not fill the disk.
-const FAILED_LOGINS: u32 = 20;
+/// Failed logins with a line of their own, at most, in each [`WINDOW`], and changes that callers tried who may only read. Neither
+/// those who guess passwords nor they must fill the disk.
+const MOST_REFUSALS: u32 = 20;
 const WINDOW: Duration = Duration::from_secs(60);
 
 /// How much of the file's end is read at a time when it is opened.
@@ -23,7 +24,8 @@ const CHUNK: u64 = 64 * 1024;
 pub(crate) struct AuditLog {
     path: PathBuf,
     state: Mutex<State>,
-    failures: Mutex<FailedLogins>,
+    failed_logins: Quota,
+    readers: Quota,
 }
 
 struct State {
@@ -36,7 +38,10 @@ struct State {
     has_tail: bool,
 }
 
-struct FailedLogins {
+/// Lines that have no room after so many.
+struct Quota(Mutex<Used>);
+
+struct Used {
     window: Instant,
     written: u32,
     unwritten: u64,
@@ -47,8 +52,7 @@ impl AuditLog {
     pub(crate) fn open(dir: &Path) -> Result<Self, AuditError> {
         let path = audit_file(dir);
         let (state, torn) = State::open(&path)?;
-        let failures = FailedLogins { window: Instant::now(), written: 0, unwritten: 0 };
-        let log = Self { path, state: state.into(), failures: failures.into() };
+        let log = Self { path, state: state.into(), failed_logins: Quota::new(), readers: Quota::new() };
         if let Some(line) = torn {
             tracing::warn!("a crash had left an unfinished line in the audit log");
             log.write(Event::Torn { line: clipped(&line) })?;
@@ -71,12 +75,19 @@ impl AuditLog {
 
     /// Adds a line about a failed login, unless there were many of late.
     pub(crate) fn login_failed(&self, who: &str, from: std::net::SocketAddr) -> Result<(), AuditError> {
-        let unwritten = {
-            let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-            let Some(unwritten) = failures.admit(Instant::now()) else { return Ok(()) };
-            unwritten
-        };
-        self.write(Event::LoginFailed { who: clipped(who), from, unwritten })
+        match self.failed_logins.admit(Instant::now()) {
+            Some(unwritten) => self.write(Event::LoginFailed { who: clipped(who), from, unwritten }),
+            None => Ok(()),
+        }
+    }
+
+    /// Adds a line about what came of a request of somebody who may only read, unless there were many of late. `line` makes it, of how
+    /// many since the last one have none.
+    pub(crate) fn reader_tried(&self, line: impl FnOnce(u64) -> Event) -> Result<(), AuditError> {
+        match self.readers.admit(Instant::now()) {
+            Some(unwritten) => self.write(line(unwritten)),
+            None => Ok(()),
+        }
     }
 
     /// Whether the last line got to disk.
@@ -85,18 +96,23 @@ impl AuditLog {
     }
 }
 
-impl FailedLogins {
+impl Quota {
+    fn new() -> Self {
+        Self(Used { window: Instant::now(), written: 0, unwritten: 0 }.into())
+    }
+
     /// `None` where this one is only counted; else how many were since the last line.
-    fn admit(&mut self, now: Instant) -> Option<u64> {
-        if now.saturating_duration_since(self.window) >= WINDOW {
-            (self.window, self.written) = (now, 0);
+    fn admit(&self, now: Instant) -> Option<u64> {
+        let mut used = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.saturating_duration_since(used.window) >= WINDOW {
+            (used.window, used.written) = (now, 0);
         }
-        if self.written >= FAILED_LOGINS {
-            self.unwritten = self.unwritten.saturating_add(1);
+        if used.written >= MOST_REFUSALS {
+            used.unwritten = used.unwritten.saturating_add(1);
             return None;
         }
-        self.written += 1;
-        Some(std::mem::take(&mut self.unwritten))
+        used.written += 1;
+        Some(std::mem::take(&mut used.unwritten))
     }
 }
 
@@ -257,7 +273,7 @@ mod tests {
 
     #[test]
     fn many_failed_logins_share_a_line() {
-        let mut failures = FailedLogins { window: Instant::now(), written: 0, unwritten: 0 };
+        let failures = Quota::new();
         let now = Instant::now();
         let admitted = (0..50).filter(|_| failures.admit(now).is_some()).count();
         assert_eq!(admitted, 20);

@@ -1,4 +1,5 @@
-//! Requests that change something: written down before and after, or not done.
+//! Requests that change something: written down before and after, or not done. Of callers that may only read, what came of it is
+//! written down, and not of each: they change nothing, and must not fill the disk.
 
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{LATER, Peer, Site, try_later};
-use crate::audit::{AuditError, Event, clipped};
+use crate::audit::{AuditError, AuditLog, Event, clipped, clipped_arguments};
 use crate::metrics::names;
 
 impl Site {
@@ -21,27 +22,38 @@ impl Site {
         // Without the query: what the arguments are, and which of them may be told, the handler knows.
         let what = clipped(&format!("{} {}", request.method(), request.uri().path()));
         let (who, from) = (caller.name.clone(), peer.from);
-        let begins = Event::Request { request: id, who: who.clone(), from, what: what.clone() };
-        if let Err(error) = self.write_down(begins).await {
-            tracing::error!(error = crate::chain(&error), "a change was refused: it cannot be written down");
-            return try_later(LATER, "the audit log cannot be written, and so nothing was changed");
+        let may_change = caller.role.may_change();
+        if may_change {
+            let begins = Event::Request { request: id, who: who.clone(), from, what: what.clone() };
+            if let Err(error) = self.write_down(move |audit| audit.write(begins)).await {
+                tracing::error!(error = crate::chain(&error), "a change was refused: it cannot be written down");
+                return try_later(LATER, "the audit log cannot be written, and so nothing was changed");
+            }
         }
         let mut response = self.call(request, caller.clone()).await;
         let told = response.extensions_mut().remove::<Audited>();
-        let (what, arguments) = told.map_or((what, Value::Null), |told| (told.what, told.arguments));
+        let told = told.map(|told| (clipped(&told.what), clipped_arguments(told.arguments)));
+        let (what, arguments) = told.unwrap_or((what, Value::Null));
         let status = response.status().as_u16();
-        let ended = Event::Result { request: id, who, from, what, arguments, status };
+        let ended = move |unwritten| Event::Result { request: id, who, from, what, arguments, status, unwritten };
+        let written = self.write_down(move |audit| match may_change {
+            true => audit.write(ended(0)),
+            false => audit.reader_tried(ended),
+        });
         // What was done is done. The next change is refused until the log can be written again.
-        if let Err(error) = self.write_down(ended).await {
+        if let Err(error) = written.await {
             tracing::error!(error = crate::chain(&error), %id, status, "the result of a change was not written down");
         }
         response
     }
 
-    async fn write_down(&self, event: Event) -> Result<(), AuditError> {
+    async fn write_down(
+        &self,
+        write: impl FnOnce(&AuditLog) -> Result<(), AuditError> + Send + 'static,
+    ) -> Result<(), AuditError> {
         let audit = Arc::clone(&self.audit);
         // A task that ends without a result has panicked, or the runtime is gone: nothing is known to be on disk.
-        let written = tokio::task::spawn_blocking(move || audit.write(event)).await.unwrap_or(Err(AuditError::Lost));
+        let written = tokio::task::spawn_blocking(move || write(&audit)).await.unwrap_or(Err(AuditError::Lost));
         if written.is_err() {
             self.registry.count(names::AUDIT_FAILURES, &[]);
         }

@@ -41,7 +41,21 @@ fn a_change_without_more_to_say_is_written_down_by_its_path_and_reading_is_not()
         .map(|line| (line["who"].as_str().unwrap(), line["what"].as_str().unwrap(), line["status"].as_u64().unwrap()))
         .collect();
     assert_eq!(results, [("admin", "POST /api/panic", 500), ("reader", "DELETE /api/nowhere", 404)]);
-    assert_eq!(of_event(&lines, "request").len(), 2);
+    // Who may only read changes nothing: what came of it is enough.
+    assert_eq!(of_event(&lines, "request").len(), 1);
+}
+
+#[test]
+fn who_may_only_read_does_not_fill_the_disk() {
+    let service = Service::start();
+    for _ in 0..30 {
+        service.post("/api/long", Some(READER), b"");
+    }
+    let lines = service.audit();
+    assert_eq!((of_event(&lines, "request").len(), of_event(&lines, "result").len()), (0, 20));
+    service.post("/api/long", Some(ADMIN), b"");
+    let text = std::fs::read_to_string(audit_file(&service.data_dir())).unwrap();
+    assert!(text.lines().all(|line| line.len() < 32 * 1024) && text.contains("POST /api/long"), "{}", text.len());
 }
 
 #[test]

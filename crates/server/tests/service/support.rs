@@ -235,6 +235,7 @@ fn api(gate: &Arc<Gate>) -> Router {
     Router::new()
         .route("/api/who", get(who))
         .route("/api/change/{name}", post(change))
+        .route("/api/long", post(long))
         .route("/api/len", any(|body: Bytes| async move { body.len().to_string() }))
         .route("/api/panic", any(panics))
         .route("/api/wait", any(wait))
@@ -247,6 +248,11 @@ async fn who(Extension(caller): Extension<Caller>, headers: axum::http::HeaderMa
 
 async fn change() -> Response {
     let audited = Audited { what: "a change".to_owned(), arguments: json!({ "size": 4 }) };
+    (StatusCode::CREATED, Extension(audited), "{}").into_response()
+}
+
+async fn long() -> Response {
+    let audited = Audited { what: "POST /api/long".to_owned(), arguments: json!({ "name": "x".repeat(1 << 20) }) };
     (StatusCode::CREATED, Extension(audited), "{}").into_response()
 }
 
