@@ -127,7 +127,7 @@ impl Site {
     async fn routed(self: Arc<Self>, id: Uuid, peer: Peer, request: Request<Incoming>) -> Response {
         match request.uri().path() {
             "/healthz" => probes::alive(),
-            "/readyz" => self.readiness(),
+            "/readyz" => self.readiness().await,
             _ => match Arc::clone(&self.admission).try_acquire_owned() {
                 Ok(admitted) => {
                     self.registry.set(names::IN_FLIGHT, &[], self.running());

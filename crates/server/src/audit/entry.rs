@@ -52,6 +52,8 @@ pub(crate) enum Event {
     },
     /// Somebody did not get in. `unwritten` failures before it have no line of their own.
     LoginFailed { who: String, from: SocketAddr, unwritten: u64 },
+    /// Lines could not be written before this one, and can be again.
+    Writable,
     /// A crash had left this unfinished line. What it was about did not happen.
     Torn { line: String },
 }

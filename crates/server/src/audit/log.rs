@@ -4,7 +4,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -24,6 +25,8 @@ const CHUNK: u64 = 64 * 1024;
 pub(crate) struct AuditLog {
     path: PathBuf,
     state: Mutex<State>,
+    /// Whether the last line got to disk. Who only asks does not wait for the disk.
+    is_writable: AtomicBool,
     failed_logins: Quota,
     readers: Quota,
 }
@@ -52,7 +55,8 @@ impl AuditLog {
     pub(crate) fn open(dir: &Path) -> Result<Self, AuditError> {
         let path = audit_file(dir);
         let (state, torn) = State::open(&path)?;
-        let log = Self { path, state: state.into(), failed_logins: Quota::new(), readers: Quota::new() };
+        let is_writable = AtomicBool::new(true);
+        let log = Self { path, state: state.into(), is_writable, failed_logins: Quota::new(), readers: Quota::new() };
         if let Some(line) = torn {
             tracing::warn!("a crash had left an unfinished line in the audit log");
             log.write(Event::Torn { line: clipped(&line) })?;
@@ -62,13 +66,36 @@ impl AuditLog {
 
     /// Adds a line; it is on disk when this returns. It waits for the disk.
     pub(crate) fn write(&self, event: Event) -> Result<(), AuditError> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        self.append(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner), event)
+    }
+
+    /// Where the last line did not get to disk: whether one does now. It waits for the disk, but for nobody else who writes.
+    pub(crate) fn try_again(&self) {
+        let mut state = match self.state.try_lock() {
+            Ok(state) => state,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            // Whoever writes will see.
+            Err(TryLockError::WouldBlock) => return,
+        };
+        if self.is_writable() {
+            return;
+        }
+        // Only a line shows that lines can be written.
+        match self.append(&mut state, Event::Writable) {
+            Ok(()) => tracing::info!("the audit log can be written again"),
+            Err(error) => tracing::debug!(error = crate::chain(&error), "the audit log cannot be written yet"),
+        }
+    }
+
+    fn append(&self, state: &mut State, event: Event) -> Result<(), AuditError> {
         let failed = |source| AuditError::File { action: "write to", path: self.path.clone(), source };
         let seq = state.seq.checked_add(1).ok_or_else(|| AuditError::Full { path: self.path.clone() })?;
         let entry = Entry { seq, previous: state.last, time: Timestamp::now(), event };
         let Sealed { mut line, hash } = entry.seal().map_err(|error| failed(error.into()))?;
         line.push(b'\n');
-        state.append(&line).map_err(failed)?;
+        let appended = state.append(&line);
+        self.is_writable.store(appended.is_ok(), Ordering::Release);
+        appended.map_err(failed)?;
         (state.seq, state.last) = (seq, hash);
         Ok(())
     }
@@ -92,7 +119,7 @@ impl AuditLog {
 
     /// Whether the last line got to disk.
     pub(crate) fn is_writable(&self) -> bool {
-        !self.state.lock().unwrap_or_else(PoisonError::into_inner).has_tail
+        self.is_writable.load(Ordering::Acquire)
     }
 }
 
@@ -264,11 +291,24 @@ mod tests {
         };
         assert!(log.write(Event::Stopped).is_err() && !log.is_writable());
         torn_after(&audit_file(dir.path()), b"half a li");
+        log.try_again();
+        assert!(!log.is_writable());
         log.state.lock().unwrap().file = whole;
-        log.write(Event::Stopped).unwrap();
+        log.try_again();
         assert!(log.is_writable());
+        log.write(Event::Stopped).unwrap();
         let report = verify_audit(&audit_file(dir.path()), None, |_| {}).unwrap();
-        assert_eq!((report.entries, report.bad, report.unfinished), (2, None, false));
+        assert_eq!((report.entries, report.bad, report.unfinished), (3, None, false));
+    }
+
+    #[test]
+    fn whoever_asks_whether_the_log_can_be_written_waits_for_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = AuditLog::open(dir.path()).unwrap();
+        let _writing = log.state.lock().unwrap();
+        log.is_writable.store(false, Ordering::Release);
+        log.try_again();
+        assert!(!log.is_writable());
     }
 
     #[test]

@@ -97,7 +97,11 @@ pub fn verify_audit(
         match event {
             Event::Request { request, .. } => _ = running.insert(request),
             Event::Result { request, .. } => _ = running.remove(&request),
-            Event::Started { .. } | Event::Stopped | Event::LoginFailed { .. } | Event::Torn { .. } => {}
+            Event::Started { .. }
+            | Event::Stopped
+            | Event::LoginFailed { .. }
+            | Event::Writable
+            | Event::Torn { .. } => {}
         }
         (entries, last) = (entries + 1, hash);
         if noted == Some(hash) {

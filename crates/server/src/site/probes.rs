@@ -16,7 +16,12 @@ pub(super) fn alive() -> Response {
 impl Site {
     /// Whether requests can be served: changes can be written down, and accounts can be read. Says nothing else, since nobody has
     /// logged in.
-    pub(super) fn readiness(&self) -> Response {
+    pub(super) async fn readiness(&self) -> Response {
+        if !self.audit.is_writable() {
+            let audit = Arc::clone(&self.audit);
+            // It tells by itself whether it could.
+            _ = tokio::task::spawn_blocking(move || audit.try_again()).await;
+        }
         let why_not = if self.is_stopping.load(Ordering::Acquire) {
             "stopping"
         } else if !self.audit.is_writable() {
