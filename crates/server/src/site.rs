@@ -154,7 +154,13 @@ impl Site {
         }
         // Nobody behind this sees it.
         let authorization = request.headers_mut().remove(header::AUTHORIZATION);
-        let caller = self.caller(&peer, authorization).await?;
+        // Its own task: whoever leaves before the answer has failed all the same, and was counted.
+        let login = {
+            let (site, peer) = (Arc::clone(&self), peer.clone());
+            async move { (site.caller(&peer, authorization).await, admitted) }
+        };
+        let (caller, admitted) = tokio::spawn(login.in_current_span()).await.map_err(|_| broken())?;
+        let caller = caller?;
         if is_metrics {
             return Ok(self.metrics().await);
         }

@@ -3,7 +3,7 @@
 use axum::http::Method;
 use claviger_server::Accounts;
 
-use crate::support::{ADMIN, READER, Service, secret};
+use crate::support::{ADMIN, LONG, READER, Service, secret};
 
 #[test]
 fn nobody_gets_in_without_a_login_and_the_answer_is_ontaps() {
@@ -75,6 +75,23 @@ fn failed_logins_make_the_next_ones_wait_and_do_not_keep_out_who_is_in() {
     assert_eq!(service.get("/api/who", Some(ADMIN)).status, 200);
     // Another name from the same place is not meant.
     assert_eq!(service.get("/api/who", Some(READER)).status, 200);
+}
+
+#[test]
+fn a_login_that_is_left_early_has_failed_all_the_same() {
+    let service = Service::start();
+    let failed = || service.audit().iter().filter(|line| line["event"] == "login_failed").count();
+    let begun = std::time::Instant::now();
+    // Of those that leave before anybody has looked, nothing is to be seen: some are early enough to be looked at.
+    while failed() < 4 {
+        let mut connection = service.connect();
+        connection.send_request(&Method::GET, "/api/who", Some(b"admin:wrong wrong"), b"");
+        // Gone before its password is checked.
+        connection.tls.sock.shutdown(std::net::Shutdown::Write).unwrap();
+        connection.rest();
+        assert!(begun.elapsed() < LONG / 4, "{} failed logins were written down", failed());
+    }
+    assert!(service.get("/api/who", Some(ADMIN)).header("retry-after").is_some());
 }
 
 #[test]
