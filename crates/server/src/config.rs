@@ -23,8 +23,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// `data_dir`: the hierarchy's directory, which also holds accounts, certificates and the audit log.
     pub data_dir: PathBuf,
-    /// `facts`: the file with what the storage node knows; else `facts.toml` in the data directory.
-    pub facts: PathBuf,
+    /// `facts`: the file with what the storage node knows.
+    pub facts: FactsPath,
     /// `tls`.
     pub tls: TlsFiles,
     /// `limits`.
@@ -37,6 +37,23 @@ pub struct Config {
     pub sealing_credential: Option<String>,
     /// `metrics.danger_without_login`: whether anybody may read `/metrics`.
     pub danger_metrics_without_login: bool,
+}
+
+/// Where the file is with what the storage node knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FactsPath {
+    /// Where the configuration says. It has to be there: without it, no fact is known.
+    Given(PathBuf),
+    /// `facts.toml` in the data directory. An ordinary node has none.
+    Ordinary(PathBuf),
+}
+
+impl FactsPath {
+    pub(crate) fn path(&self) -> &Path {
+        match self {
+            Self::Given(path) | Self::Ordinary(path) => path,
+        }
+    }
 }
 
 /// Which files the service identifies itself with, and whom it trusts.
@@ -224,7 +241,7 @@ mod tests {
     fn without_a_word_the_service_listens_on_loopback() {
         let config = Config::load(None, [], Overrides::default()).unwrap();
         assert_eq!(config.listen.to_string(), "127.0.0.1:8443");
-        assert_eq!(config.facts, Path::new("/var/lib/claviger/facts.toml"));
+        assert_eq!(config.facts, FactsPath::Ordinary("/var/lib/claviger/facts.toml".into()));
         assert!(!config.danger_metrics_without_login);
     }
 
@@ -238,6 +255,7 @@ mod tests {
         let overrides = Overrides { data_dir: Some("/argument".into()), listen: None };
         let config = Config::load(None, [("CLAVIGER_DATA_DIR".into(), "/variable".into())], overrides).unwrap();
         assert_eq!(config.data_dir, Path::new("/argument"));
+        assert_eq!(load("facts = '/f'", &[]).unwrap().facts, FactsPath::Given("/f".into()));
     }
 
     #[test]

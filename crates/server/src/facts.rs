@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use claviger::{Facts, Platform};
 
+use crate::config::FactsPath;
 use crate::stamp::Stamp;
 
 /// Every fact there is, unknown: what depends on one is refused.
@@ -26,7 +27,7 @@ storage.encrypted_core_files = "unknown"
 "#;
 
 /// A platform whose facts are a file's, read again when that has changed. A file that cannot be read or understood makes all facts
-/// unknown. A node that never had one is an ordinary node.
+/// unknown. Where the configuration names none, a node that never had one is an ordinary node.
 pub struct FactsFile {
     path: PathBuf,
     unknown: Facts,
@@ -36,19 +37,26 @@ pub struct FactsFile {
 struct Last {
     stamp: Option<Stamp>,
     facts: Facts,
-    /// Whether there was a file once: then it is not missing by intent.
-    was_there: bool,
+    /// Whether a file was named, or was there once: then it is not missing by intent.
+    must_be_there: bool,
+    /// Whether the file could not be read. The next look may succeed, though the file stays as it is.
+    is_unread: bool,
 }
 
 impl FactsFile {
-    /// The facts in the file at `path`, which need not be there.
+    /// The facts in the file at `path`.
     ///
     /// # Errors
     /// [`FactsError`], where this program does not know its own facts.
-    pub fn new(path: &Path) -> Result<Self, FactsError> {
+    pub fn new(path: &FactsPath) -> Result<Self, FactsError> {
         let unknown: Facts = toml::from_str(NOTHING_KNOWN)?;
+        let must_be_there = match path {
+            FactsPath::Given(_) => true,
+            FactsPath::Ordinary(_) => false,
+        };
+        let path = path.path();
         let stamp = Stamp::of(path);
-        let mut last = Last { stamp, facts: Facts::default(), was_there: false };
+        let mut last = Last { stamp, facts: Facts::default(), must_be_there, is_unread: false };
         last.read(path, &unknown);
         Ok(Self { path: path.to_owned(), unknown, last: last.into() })
     }
@@ -58,7 +66,7 @@ impl Last {
     fn read(&mut self, path: &Path, unknown: &Facts) {
         self.facts = match std::fs::read_to_string(path) {
             Ok(text) => {
-                self.was_there = true;
+                (self.must_be_there, self.is_unread) = (true, false);
                 toml::from_str(&text).unwrap_or_else(|error| {
                     // In one line, and not with the line of the file.
                     let why = error.message();
@@ -66,9 +74,15 @@ impl Last {
                     unknown.clone()
                 })
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound && !self.was_there => Facts::default(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !self.must_be_there => {
+                self.is_unread = false;
+                Facts::default()
+            }
             Err(error) => {
-                tracing::error!(path = %path.display(), %error, "the facts cannot be read: none is known");
+                if !self.is_unread {
+                    tracing::error!(path = %path.display(), %error, "the facts cannot be read: none is known");
+                }
+                self.is_unread = true;
                 unknown.clone()
             }
         };
@@ -81,10 +95,12 @@ impl Platform for FactsFile {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         // Before the file is read: what changes meanwhile is seen the next time.
         let stamp = Stamp::of(&self.path);
-        if stamp != last.stamp {
+        if stamp != last.stamp || last.is_unread {
             last.stamp = stamp;
             last.read(&self.path, &self.unknown);
-            tracing::info!(path = %self.path.display(), "the facts were read again");
+            if !last.is_unread {
+                tracing::info!(path = %self.path.display(), "the facts were read again");
+            }
         }
         last.facts.clone()
     }
@@ -124,7 +140,7 @@ mod tests {
     fn a_node_without_the_file_is_an_ordinary_one_until_it_has_had_one() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("facts.toml");
-        let file = FactsFile::new(&path).unwrap();
+        let file = FactsFile::new(&FactsPath::Ordinary(path.clone())).unwrap();
         assert_eq!(file.facts(), Facts::default());
         write(&path, "licenses.mt_ek_mgmt = false");
         assert_eq!(file.facts().licenses.mt_ek_mgmt, Fact::Known(false));
@@ -133,11 +149,34 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_was_named_and_is_not_there_makes_all_facts_unknown() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("facts.toml");
+        let file = FactsFile::new(&FactsPath::Given(path.clone())).unwrap();
+        assert_eq!(file.facts(), file.unknown);
+        write(&path, "");
+        assert_eq!(file.facts(), Facts::default());
+    }
+
+    #[test]
+    fn a_file_that_could_not_be_read_is_looked_at_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("facts.toml");
+        write(&path, "");
+        let file = FactsFile::new(&FactsPath::Ordinary(path.clone())).unwrap();
+        // As an error that passes leaves it: the file is the same.
+        *file.last.lock().unwrap() =
+            Last { stamp: Stamp::of(&path), facts: file.unknown.clone(), must_be_there: true, is_unread: true };
+        assert_eq!(file.facts(), Facts::default());
+        assert!(!file.last.lock().unwrap().is_unread);
+    }
+
+    #[test]
     fn a_file_that_is_not_understood_makes_all_facts_unknown_until_it_is_mended() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("facts.toml");
         write(&path, "[storage]\ndrives_with_keys = 4\nencrypted_root_volume = 'unknown'");
-        let file = FactsFile::new(&path).unwrap();
+        let file = FactsFile::new(&FactsPath::Ordinary(path.clone())).unwrap();
         assert_eq!(file.facts().storage.drives_with_keys, Fact::Known(4));
         assert_eq!(file.facts().storage.encrypted_root_volume, Fact::Unknown);
         for wrong in ["storage.drives_with_keys = 'many'", "storage.drives = 4", "[", "storage = 4"] {

@@ -36,7 +36,7 @@ mod tls;
 pub use accounts::{Account, AccountName, Accounts, AccountsError, InvalidAccountName};
 pub use audit::{AuditError, AuditReport, BadLine, InvalidLineHash, LineHash, audit_file, verify_audit};
 pub use config::{
-    CertificateFiles, Config, ConfigError, ConfigErrors, Limits, Log, LogFormat, Origin, Overrides, TlsFiles,
+    CertificateFiles, Config, ConfigError, ConfigErrors, FactsPath, Limits, Log, LogFormat, Origin, Overrides, TlsFiles,
 };
 pub use dev::{DevError, DevSite};
 pub use facts::{FactsError, FactsFile};

@@ -9,7 +9,7 @@ use claviger::{
     Arena, ArenaOptions, Engine, KeyMemory, OpenEngineError, Options, Protection, SealingSource, SecretBytes, StoreKind,
 };
 use claviger_ontap::Service;
-use claviger_server::{Config, DevSite, FactsFile, Log, LogFormat, Overrides, Registry, Server};
+use claviger_server::{Config, DevSite, FactsFile, FactsPath, Log, LogFormat, Overrides, Registry, Server};
 use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 
@@ -74,7 +74,7 @@ fn arena(accept: Protection) -> Result<Arena, Failure> {
     Ok(Arena::new(&ArenaOptions { accept, ..ArenaOptions::default() })?)
 }
 
-fn options(arena: Arena, facts: &Path, given: &Given) -> Result<Options, Failure> {
+fn options(arena: Arena, facts: &FactsPath, given: &Given) -> Result<Options, Failure> {
     Ok(Options {
         memory: KeyMemory::Shared(arena),
         platform: Arc::new(FactsFile::new(facts)?),

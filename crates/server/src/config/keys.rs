@@ -9,7 +9,7 @@ use claviger::Protection;
 use jiff::SignedDuration;
 
 use super::raw::{Origin, Raw, Value};
-use super::{CertificateFiles, Config, ConfigError, ConfigErrors, Limits, Log, LogFormat, TlsFiles};
+use super::{CertificateFiles, Config, ConfigError, ConfigErrors, FactsPath, Limits, Log, LogFormat, TlsFiles};
 
 /// Every key there is.
 pub(super) const KEYS: &[&str] = &[
@@ -62,7 +62,9 @@ pub(super) fn check(raw: Raw) -> Result<Config, ConfigErrors> {
     let data_dir = keys.take("data_dir", path).unwrap_or_else(|| PathBuf::from(DEFAULT_DATA_DIR));
     let config = Config {
         listen: keys.take("listen", address).unwrap_or_else(|| (Ipv4Addr::LOCALHOST, DEFAULT_PORT).into()),
-        facts: keys.take("facts", path).unwrap_or_else(|| data_dir.join(FACTS_FILE)),
+        facts: keys
+            .take("facts", path)
+            .map_or_else(|| FactsPath::Ordinary(data_dir.join(FACTS_FILE)), FactsPath::Given),
         data_dir,
         tls: TlsFiles { given: keys.certificate(), client_ca: keys.take("tls.client_ca", path) },
         limits: Limits {
