@@ -104,11 +104,21 @@ pub(super) fn write(path: &Path, known: &Known) -> Result<(), AccountsError> {
         let mut new = tempfile::Builder::new().prefix(FILE_NAME).suffix(".new").tempfile_in(parent)?;
         serde_json::to_writer_pretty(&mut new, &contents)?;
         writeln!(new)?;
+        give_to_owner(new.as_file(), parent)?;
         new.as_file().sync_all()?;
         new.persist(path).map_err(|error| error.error)?;
         File::open(parent)?.sync_all()
     };
     replace().map_err(failed("write", path))
+}
+
+/// What root writes would be unreadable to the service, which is somebody else: it belongs to whom the directory belongs to.
+fn give_to_owner(file: &File, dir: &Path) -> io::Result<()> {
+    if rustix::process::geteuid().is_root() {
+        let owner = dir.metadata()?;
+        std::os::unix::fs::fchown(file, Some(owner.uid()), Some(owner.gid()))?;
+    }
+    Ok(())
 }
 
 /// Held by whoever changes accounts; it ends with the process at the latest.
@@ -120,6 +130,7 @@ impl Lock {
         let path = accounts.with_extension("lock");
         let take = || -> io::Result<File> {
             let file = OpenOptions::new().create(true).append(true).mode(MODE).open(&path)?;
+            give_to_owner(&file, path.parent().unwrap_or_else(|| Path::new(".")))?;
             rustix::fs::flock(&file, FlockOperation::LockExclusive)?;
             Ok(file)
         };
@@ -136,6 +147,8 @@ pub(crate) struct Watched {
 #[derive(Clone)]
 struct Last {
     stamp: Option<Stamp>,
+    /// Whether the file could not be read. The next look may succeed, though the file stays as it is.
+    is_unread: bool,
     /// `None` where they cannot be read: nobody can log in then.
     accounts: Option<Arc<Known>>,
     generation: u64,
@@ -150,28 +163,75 @@ pub(crate) struct Snapshot {
 impl Watched {
     pub(crate) fn new(dir: &Path) -> Self {
         let path = dir.join(FILE_NAME);
-        let (stamp, accounts) = (Stamp::of(&path), load(&path));
-        Self { path, last: Mutex::new(Last { stamp, accounts, generation: 0 }) }
+        let last = Last { stamp: None, is_unread: false, accounts: None, generation: 0 };
+        let last = last.read(&path, Stamp::of(&path)).into();
+        Self { path, last }
     }
 
     /// One system call where nothing has changed.
     pub(crate) fn now(&self) -> Snapshot {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let stamp = Stamp::of(&self.path);
-        if stamp != last.stamp {
-            *last = Last { stamp, accounts: load(&self.path), generation: last.generation + 1 };
-            tracing::info!("the accounts were read again");
+        if stamp != last.stamp || last.is_unread {
+            *last = last.read(&self.path, stamp);
+            if last.accounts.is_some() {
+                tracing::info!("the accounts were read again");
+            }
         }
         Snapshot { accounts: last.accounts.clone(), generation: last.generation }
     }
 }
 
-fn load(path: &Path) -> Option<Arc<Known>> {
-    match read(path) {
-        Ok(accounts) => Some(Arc::new(accounts.unwrap_or_default())),
-        Err(error) => {
-            tracing::error!(error = crate::chain(&error), "nobody can log in: the accounts cannot be read");
-            None
+impl Last {
+    /// What follows it, of a file that had this stamp before it was read.
+    fn read(&self, path: &Path, stamp: Option<Stamp>) -> Self {
+        let read = read(path);
+        // Of those that are of the file itself, the next look finds the same.
+        let is_unread = matches!(read, Err(AccountsError::File { .. }));
+        let accounts = match read {
+            Ok(accounts) => Some(Arc::new(accounts.unwrap_or_default())),
+            Err(error) => {
+                if !self.is_unread {
+                    tracing::error!(error = crate::chain(&error), "nobody can log in: the accounts cannot be read");
+                }
+                None
+            }
+        };
+        Self { stamp, is_unread, accounts, generation: self.generation + 1 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accounts_that_could_not_be_read_are_looked_at_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(FILE_NAME);
+        write(&path, &Known::new()).unwrap();
+        let watched = Watched::new(dir.path());
+        // As an error that passes leaves it: the file is the same.
+        let unread = Last { stamp: Stamp::of(&path), is_unread: true, accounts: None, generation: 1 };
+        *watched.last.lock().unwrap() = unread;
+        assert!(watched.now().accounts.is_some());
+    }
+
+    #[test]
+    fn what_root_writes_belongs_to_the_owner_of_the_directory() {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("skipped: only root gives files to others");
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        std::os::unix::fs::chown(dir.path(), Some(4_711), Some(4_712)).unwrap();
+        let path = dir.path().join(FILE_NAME);
+        let lock = path.with_extension("lock");
+        drop(Lock::take(&path).unwrap());
+        write(&path, &Known::new()).unwrap();
+        for file in [path, lock] {
+            let metadata = file.metadata().unwrap();
+            assert_eq!((metadata.uid(), metadata.gid(), metadata.mode() & 0o777), (4_711, 4_712, MODE));
         }
     }
 }
