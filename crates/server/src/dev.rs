@@ -1,7 +1,8 @@
 //! A service to try things on: everything in one directory, one account with a password of this start's own.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use claviger::{Arena, ArenaError, Engine, InvalidSvmName, OpenEngineError, Options, SecretBytes, SvmName};
@@ -10,12 +11,10 @@ use tempfile::TempDir;
 
 use crate::accounts::{AccountName, Accounts, AccountsError};
 use crate::config::{Config, ConfigErrors, Overrides};
-use crate::tls;
+use crate::tls::{self, TlsError};
 
 /// The admin SVM, which stands for the cluster.
 const CLUSTER: &str = "cluster1";
-/// Below the directory that was given or made: a hierarchy wants one to itself.
-const HIERARCHY: &str = "hierarchy";
 
 /// What a service to try things on needs. Its directory, where none was given, is gone when this is dropped.
 pub struct DevSite {
@@ -31,19 +30,21 @@ pub struct DevSite {
 }
 
 impl DevSite {
-    /// Chooses the directory, or makes one, and the password. `listen` is a port of loopback that nobody has, where it is not given.
+    /// Takes the directory, or makes one, and chooses the password. A directory that is given is empty, or has a hierarchy. `listen` is a
+    /// port of loopback that nobody has, where it is not given.
     ///
     /// # Errors
     /// [`DevError`].
     pub fn prepare(dir: Option<&Path>, listen: Option<SocketAddr>, arena: &Arena) -> Result<Self, DevError> {
         let (data_dir, scratch) = match dir {
-            Some(dir) => (dir.join(HIERARCHY), None),
+            Some(dir) => (made(dir)?, None),
             None => {
                 let scratch = tempfile::Builder::new().prefix("claviger-dev-").tempdir().map_err(DevError::Scratch)?;
-                (scratch.path().join(HIERARCHY), Some(scratch))
+                (made(scratch.path())?, Some(scratch))
             }
         };
         let listen = listen.unwrap_or_else(|| (Ipv4Addr::LOCALHOST, 0).into());
+        tls::forget_own_without(&data_dir, listen.ip())?;
         let overrides = Overrides { listen: Some(listen), data_dir: Some(data_dir.clone()) };
         Ok(Self {
             config: Config::load(None, [], overrides)?,
@@ -60,9 +61,11 @@ impl DevSite {
     /// [`DevError`].
     pub fn open(&self, options: Options) -> Result<Engine, DevError> {
         let data_dir = &self.config.data_dir;
-        let engine = match data_dir.exists() {
-            true => Engine::open(data_dir, options)?,
-            false => Engine::create(data_dir, &CLUSTER.parse::<SvmName>()?, options)?,
+        let unread = |source| DevError::Directory { dir: data_dir.clone(), source };
+        let is_empty = std::fs::read_dir(data_dir).map_err(unread)?.next().is_none();
+        let engine = match is_empty {
+            true => Engine::create(data_dir, &CLUSTER.parse::<SvmName>()?, options)?,
+            false => Engine::open(data_dir, options)?,
         };
         let mut accounts = Accounts::load(data_dir)?;
         match accounts.list().iter().any(|account| account.name == self.user) {
@@ -71,6 +74,26 @@ impl DevSite {
         }
         Ok(engine)
     }
+
+    /// The URL of the service that listens at `address`, as somebody on this machine calls it.
+    #[must_use]
+    pub fn url(&self, mut address: SocketAddr) -> String {
+        match address.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+            IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+            IpAddr::V4(_) | IpAddr::V6(_) => {}
+        }
+        format!("https://{address}")
+    }
+}
+
+/// The directory, made where it is not there; its path is good wherever it is used.
+fn made(dir: &Path) -> Result<PathBuf, DevError> {
+    let made = || {
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+        dir.canonicalize()
+    };
+    made().map_err(|source| DevError::Directory { dir: dir.to_owned(), source })
 }
 
 /// 144 bits in letters, digits, `-` and `_`.
@@ -99,6 +122,17 @@ pub enum DevError {
     /// The hierarchy could not be made or opened.
     #[error(transparent)]
     Open(#[from] OpenEngineError),
+    /// The directory that was given does not serve.
+    #[error("the directory {} cannot be made or read", dir.display())]
+    Directory {
+        /// The directory.
+        dir: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The certificate of an earlier start does not serve.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The account could not be made.
     #[error(transparent)]
     Accounts(#[from] AccountsError),

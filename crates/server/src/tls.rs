@@ -3,6 +3,7 @@
 mod own;
 
 use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::pem::{self, PemObject as _};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use x509_parser::prelude::{FromDer as _, X509Certificate};
+use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
 use crate::config::{CertificateFiles, Config};
 
@@ -54,6 +55,25 @@ impl Tls {
 /// The certificate that clients of a service with a certificate of its own making have to trust.
 pub(crate) fn own_authority(data_dir: &Path) -> PathBuf {
     own::Paths::below(data_dir).authority
+}
+
+/// Has the service make another certificate where that of its own making does not name `ip`.
+pub(crate) fn forget_own_without(data_dir: &Path, ip: IpAddr) -> Result<(), TlsError> {
+    let path = own::Paths::below(data_dir).certificate;
+    if !path.exists() || ip.is_unspecified() || certificates(&path)?.first().is_some_and(|own| names(own, ip)) {
+        return Ok(());
+    }
+    std::fs::remove_file(&path).map_err(|source| TlsError::Write { path, source })
+}
+
+fn names(certificate: &CertificateDer<'_>, ip: IpAddr) -> bool {
+    let octets = match ip {
+        IpAddr::V4(ip) => ip.octets().to_vec(),
+        IpAddr::V6(ip) => ip.octets().to_vec(),
+    };
+    let Ok((_, certificate)) = X509Certificate::from_der(certificate) else { return false };
+    let Ok(Some(names)) = certificate.subject_alternative_name() else { return false };
+    names.value.general_names.iter().any(|name| matches!(name, GeneralName::IPAddress(ip) if *ip == octets))
 }
 
 fn load(config: &Config) -> Result<Loaded, TlsError> {

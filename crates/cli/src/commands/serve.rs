@@ -64,10 +64,7 @@ fn try_out(args: &ServeArgs, given: &Given) -> Result<(), Failure> {
     let arena = arena(Protection::Mlock)?;
     let site = DevSite::prepare(given.dir.as_deref(), args.listen, &arena)?;
     let engine = site.open(options(arena, &site.config.facts, given)?)?;
-    serve(&site.config, engine, |server| {
-        let url = format!("https://{}", server.address());
-        tell(&site, &url, given.json).map_err(Failure::Stdout)
-    })
+    serve(&site.config, engine, |server| tell(&site, &site.url(server.address()), given.json).map_err(Failure::Stdout))
 }
 
 fn arena(accept: Protection) -> Result<Arena, Failure> {
@@ -122,6 +119,7 @@ fn tell(site: &DevSite, url: &str, json: bool) -> io::Result<()> {
         "claviger serves at {url}, for trying things out; Ctrl-C ends it\nthe hierarchy is in {}\n",
         dir.display()
     )?;
+    writeln!(out, "the password of {user}, for this start:\n\n  {password}\n")?;
     writeln!(out, "  {curl} {url}/api/cluster")?;
     writeln!(out, "  {curl} {url}/api/svm/svms --json '{{\"name\": \"vs0\"}}'")?;
     writeln!(out, "  {curl} {url}/api/security/key-managers")?;

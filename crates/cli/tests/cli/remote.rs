@@ -91,8 +91,8 @@ fn an_operator_runs_a_hierarchy_from_afar() {
     assert_eq!(shown["svms"][1]["keys"]["volume"], 1501);
 
     daemon.stop();
-    let hierarchy = daemon.place.dir().join("hierarchy");
-    let verified = daemon.json("backup verify --from backup --keys-from h/hierarchy --passphrase-file other");
+    let hierarchy = daemon.place.dir();
+    let verified = daemon.json("backup verify --from backup --keys-from h --passphrase-file other");
     assert_eq!((&verified["opened"], &verified["findings"]), (&json!(1501), &json!([])));
     daemon.refused("show", 9, "is not to be reached");
 

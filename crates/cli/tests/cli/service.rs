@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::support::{Place, stderr};
+use crate::support::{Place, claviger, stderr};
 
 const PASSWORD: &str = "a password of the tests";
 
@@ -60,6 +60,13 @@ fn an_audit_log_is_checked() {
     let service = Service::start(&place.path("dev"));
     let dir = service.ready["dir"].as_str().unwrap().to_owned();
     service.stop();
+    // What was given is what the other commands want.
+    let given = place.path("dev");
+    assert_eq!(Path::new(&dir), given.canonicalize().unwrap());
+    for command in ["audit verify", "show"] {
+        let output = claviger(command).arg("--dir").arg(&given).output().unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+    }
     std::fs::create_dir(path.parent().unwrap()).unwrap();
     let log = std::fs::read_to_string(Path::new(&dir).join("audit/audit.jsonl")).unwrap();
     std::fs::write(&path, &log).unwrap();

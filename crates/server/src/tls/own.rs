@@ -23,7 +23,7 @@ const YEARS: i64 = 10;
 
 pub(super) struct Paths {
     pub(super) authority: PathBuf,
-    certificate: PathBuf,
+    pub(super) certificate: PathBuf,
     key: PathBuf,
 }
 

@@ -66,16 +66,17 @@ fn a_request_goes_on_when_its_client_leaves() {
 
 #[test]
 fn a_service_to_try_things_on_is_all_in_one_directory() {
-    let dir = tempfile::tempdir().unwrap();
+    let scratch = tempfile::tempdir().unwrap();
+    let dir = scratch.path().join("not/there");
     let mut passwords = Vec::new();
     for _ in 0..2 {
         let options = claviger::Options { memory: claviger::KeyMemory::Shared(arena().clone()), ..Default::default() };
-        let site = DevSite::prepare(Some(dir.path()), None, arena()).unwrap();
+        let site = DevSite::prepare(Some(&dir), None, arena()).unwrap();
         let engine = site.open(options).unwrap();
         assert!(engine.svms().iter().any(|svm| svm.is_admin() && svm.name().unwrap().as_str() == "cluster1"));
         let api = axum::Router::new().route("/api/x", axum::routing::get(|| async { "x" }));
         let server = Server::start(&site.config, engine.into(), Registry::default(), api).unwrap();
-        assert!(site.authority.starts_with(dir.path()) && site.authority.exists());
+        assert!(site.authority.starts_with(dir.canonicalize().unwrap()) && site.authority.exists());
         passwords.push(String::from_utf8(site.password.expose().to_vec()).unwrap());
         let connect = || {
             let stream = std::net::TcpStream::connect(server.address()).unwrap();
@@ -89,6 +90,25 @@ fn a_service_to_try_things_on_is_all_in_one_directory() {
         if let [old, _] = &passwords[..] {
             assert_eq!(ask(old), 401);
         }
+        server.stop();
+    }
+}
+
+#[test]
+fn a_service_to_try_things_on_is_called_by_what_its_certificate_names() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = || claviger::Options { memory: claviger::KeyMemory::Shared(arena().clone()), ..Default::default() };
+    for (listen, called) in [("127.0.0.1:0", "127.0.0.1:"), ("0.0.0.0:0", "127.0.0.1:"), ("127.0.0.2:0", "127.0.0.2:")]
+    {
+        let site = DevSite::prepare(Some(dir.path()), Some(listen.parse().unwrap()), arena()).unwrap();
+        let engine = site.open(options()).unwrap();
+        let server = Server::start(&site.config, engine.into(), Registry::default(), axum::Router::new()).unwrap();
+        let url = site.url(server.address());
+        let address: std::net::SocketAddr = url.strip_prefix("https://").unwrap().parse().unwrap();
+        assert!(address.to_string().starts_with(called), "{url}");
+        let stream = std::net::TcpStream::connect(address).unwrap();
+        let client = crate::support::client(&site.authority, None);
+        crate::support::handshake_with(stream, client, address.ip()).unwrap();
         server.stop();
     }
 }

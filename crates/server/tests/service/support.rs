@@ -1,7 +1,7 @@
 //! A service over a hierarchy of its own, and a client that shows every byte.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -139,7 +139,12 @@ impl Service {
 }
 
 pub(crate) fn handshake(stream: TcpStream, config: ClientConfig) -> io::Result<Connection> {
-    let name = ServerName::from(std::net::IpAddr::from([127, 0, 0, 1]));
+    handshake_with(stream, config, [127, 0, 0, 1].into())
+}
+
+/// The certificate must name the address.
+pub(crate) fn handshake_with(stream: TcpStream, config: ClientConfig, address: IpAddr) -> io::Result<Connection> {
+    let name = ServerName::from(address);
     let session = ClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?;
     let mut tls = StreamOwned::new(session, stream);
     while tls.conn.is_handshaking() {
