@@ -56,6 +56,7 @@ mod tests {
 
     /// What the engine emits through the facade.
     const OF_THE_ENGINE: [&str; 2] = ["claviger_keeper_seconds", "claviger_keeper_failures_total"];
+    const DASHBOARD: &str = include_str!("../../../docs/service/dashboard.json");
 
     #[test]
     fn every_metric_is_explained_to_operators() {
@@ -65,12 +66,23 @@ mod tests {
         }
     }
 
+    /// The engine's own page says them too.
+    #[test]
+    fn keepers_are_told_apart_by_the_labels_that_the_engine_gives() {
+        let (page, embedding) = (include_str!("../../../docs/service.md"), include_str!("../../../docs/embedding.md"));
+        for (name, labels) in OF_THE_ENGINE.into_iter().zip(["`operation`, `kind`", "`operation`, `kind`, `trouble`"]) {
+            assert!(page.contains(&format!("| `{name}` | {labels} |")), "the labels of {name}");
+            assert!(embedding.contains(&format!("`{name}` ({labels})")), "the labels of {name}");
+        }
+        let queries: Vec<_> = DASHBOARD.lines().filter(|line| line.contains("claviger_keeper_")).collect();
+        assert!(queries.iter().all(|query| !query.contains("call") && !query.contains("reason")), "{queries:?}");
+        assert_eq!(queries.iter().filter(|query| query.contains("kind")).count(), 2);
+    }
+
     #[test]
     fn dashboard_and_alerts_ask_for_metrics_that_there_are() {
         let known: Vec<_> = names::HELP.map(|(name, _)| name).into_iter().chain(OF_THE_ENGINE).collect();
-        for text in
-            [include_str!("../../../docs/service/dashboard.json"), include_str!("../../../docs/service/alerts.yml")]
-        {
+        for text in [DASHBOARD, include_str!("../../../docs/service/alerts.yml")] {
             let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
             for word in words.filter(|word| word.starts_with("claviger_")) {
                 let name = ["_bucket", "_sum", "_count"].iter().find_map(|end| word.strip_suffix(end)).unwrap_or(word);

@@ -10,8 +10,8 @@ mod probes;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use axum::body::Body;
@@ -54,6 +54,8 @@ pub(crate) struct Site {
     pub(crate) admission: Arc<Semaphore>,
     pub(crate) danger_metrics_without_login: bool,
     pub(crate) is_stopping: AtomicBool,
+    /// Held while the metrics are gathered and rendered: a gauge that one scrape clears must not be missing in another.
+    scrape: Mutex<()>,
     api: Router,
 }
 
@@ -95,6 +97,7 @@ impl Site {
             tls,
             danger_metrics_without_login,
             is_stopping: AtomicBool::new(false),
+            scrape: Mutex::default(),
             api: api.layer(middleware::from_fn(tell_route)),
         }
     }
@@ -130,9 +133,7 @@ impl Site {
             "/readyz" => self.readiness().await,
             _ => match Arc::clone(&self.admission).try_acquire_owned() {
                 Ok(admitted) => {
-                    self.registry.set(names::IN_FLIGHT, &[], self.running());
                     let response = Arc::clone(&self).admitted(id, peer, request, admitted).await;
-                    self.registry.set(names::IN_FLIGHT, &[], self.running());
                     response.unwrap_or_else(|refusal| refusal)
                 }
                 Err(_) => self.too_busy("requests"),
@@ -194,6 +195,7 @@ impl Site {
         try_later(SOON, "the service has as many requests as it takes; try again")
     }
 
+    /// Requests that run now.
     fn running(&self) -> f64 {
         let running = self.limits.requests.saturating_sub(self.admission.available_permits());
         u32::try_from(running).unwrap_or(u32::MAX).into()

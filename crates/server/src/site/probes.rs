@@ -1,12 +1,13 @@
 //! What monitoring asks: whether the service is alive, whether it is ready, and its metrics.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 
 use super::{Site, broken};
+use crate::metrics::names;
 
 /// It answers; that is all.
 pub(super) fn alive() -> Response {
@@ -37,6 +38,8 @@ impl Site {
     pub(super) async fn metrics(self: &Arc<Self>) -> Response {
         let site = Arc::clone(self);
         let rendered = tokio::task::spawn_blocking(move || {
+            let _alone = site.scrape.lock().unwrap_or_else(PoisonError::into_inner);
+            site.registry.set(names::IN_FLIGHT, &[], site.running());
             site.gauges.publish(&site.registry, &site.tls.expiries());
             site.registry.render()
         });
