@@ -148,17 +148,13 @@ def bytes_that_are_no_text(service):
 def bodies_of_ten_megabytes(service):
     for method, path in (("POST", "svm/svms"), ("PATCH", "security/key-managers"), ("DELETE", "svm/svms")):
         body = b'{"name": "' + b"x" * 10_000_000 + b'"}'
-        status, _, _ = service.send(method, path, body)
-        # Where the answer comes before the body has gone, the connection may end before the answer is read.
-        if status not in (0, 405, 413):
-            raise AssertionError(f"{method} {path}: {status}")
+        service.refuses(service.send(method, path, body), 413)
     # Without its body, the answer is there to be read.
     length = b"Content-Length: 10000000"
     service.refuses(service.raw(service.head(b"POST /api/svm/svms", length)), 413)
     chunk = b"%x\r\n" % 65_536 + b" " * 65_536 + b"\r\n"
-    status, _, _ = service.raw(service.head(b"POST /api/svm/svms", b"Transfer-Encoding: chunked") + chunk * 160)
-    if status not in (0, 413):
-        raise AssertionError(f"chunks without end: {status}")
+    endless = service.head(b"POST /api/svm/svms", b"Transfer-Encoding: chunked") + chunk * 160
+    service.refuses(service.raw(endless), 413)
 
 
 @attack

@@ -75,6 +75,38 @@ fn a_body_that_is_too_long_is_not_taken() {
 }
 
 #[test]
+fn the_answer_to_a_body_that_is_too_long_reaches_who_sends_all_of_it() {
+    let service = Service::start();
+    // More than lies on the way: who does not read on the other side loses the answer.
+    let answer = service.post("/api/len", Some(ADMIN), &vec![b'x'; 12 << 20]);
+    assert_eq!((answer.status, answer.code().as_str()), (413, "2"));
+    let login = "Authorization: Basic YWRtaW46Y29ycmVjdCBob3JzZSBiYXR0ZXJ5";
+    let mut chunked = service.connect();
+    chunked.send(
+        format!(
+            "POST /api/len HTTP/1.1\r\nHost: t\r\nConnection: close\r\n{login}\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
+        .as_bytes(),
+    );
+    for _ in 0..12 {
+        chunked.send(format!("100000\r\n{}\r\n", "x".repeat(1 << 20)).as_bytes());
+    }
+    chunked.send(b"0\r\n\r\n");
+    assert_eq!(chunked.answer().status, 413);
+    // Who sends nothing of it is not waited for.
+    let mut silent = service.connect();
+    silent.send(
+        format!(
+            "POST /api/len HTTP/1.1\r\nHost: t\r\nConnection: close\r\n{login}\r\nContent-Length: 12000000\r\n\r\n"
+        )
+        .as_bytes(),
+    );
+    let mut begin = [0; 12];
+    silent.tls.read_exact(&mut begin).unwrap();
+    assert_eq!(&begin, b"HTTP/1.1 413");
+}
+
+#[test]
 fn a_body_that_takes_too_long_is_not_waited_for() {
     let service = Service::with(|config| config.limits.body_timeout = SHORT);
     let mut slow = service.connect();
