@@ -201,6 +201,16 @@ pub enum ConfigError {
         /// What is right.
         wanted: String,
     },
+    /// The file that is named does not serve.
+    #[error("{key} ({origin}): {why}")]
+    File {
+        /// The key.
+        key: &'static str,
+        /// Where it was given.
+        origin: Origin,
+        /// What is wrong with the file.
+        why: String,
+    },
     /// A key makes sense only together with another.
     #[error("{key} ({origin}) is given without {missing}; give both, or neither to have a certificate made")]
     Half {
@@ -275,6 +285,33 @@ mod tests {
             ]
         );
         assert!(errors.to_string().starts_with("the configuration has 7 errors:\n  listen ("));
+    }
+
+    #[test]
+    fn files_and_filters_that_do_not_serve_are_told_with_all_the_rest() {
+        let text = "listen = 1\n[tls]\ncertificate = '/nonexistent/c'\nkey = '/nonexistent/k'\nclient_ca = '/nonexistent/a'\n[log]\nfilter = 'claviger=loud'";
+        let errors = load(text, &[]).unwrap_err();
+        let keys: Vec<_> = errors.errors().iter().map(|error| error.to_string()).collect();
+        for (told, key) in keys.iter().zip(["listen", "tls.certificate", "tls.key", "tls.client_ca", "log.filter"]) {
+            assert!(told.starts_with(key), "{keys:?}");
+        }
+        assert_eq!(keys.len(), 5);
+    }
+
+    #[test]
+    fn a_certificate_and_a_key_that_do_not_belong_together_are_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name).display().to_string();
+        let [own, other] = ["a", "b"].map(|name| {
+            let key = rcgen::KeyPair::generate().unwrap();
+            let certificate = rcgen::CertificateParams::default().self_signed(&key).unwrap();
+            std::fs::write(path(name), certificate.pem()).unwrap();
+            std::fs::write(path(&format!("{name}.key")), key.serialize_pem()).unwrap();
+            format!("key = '{}'", path(&format!("{name}.key")))
+        });
+        let with = |key: &str| load(&format!("[tls]\ncertificate = '{}'\n{key}", path("a")), &[]);
+        assert!(with(&own).is_ok());
+        assert!(matches!(with(&other).unwrap_err().errors(), [ConfigError::File { key: "tls.certificate", .. }]));
     }
 
     #[test]

@@ -9,8 +9,10 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
-use rustls::crypto::aws_lc_rs;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::pem::{self, PemObject as _};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -90,15 +92,8 @@ fn load(config: &Config) -> Result<Loaded, TlsError> {
     let builder = match &config.tls.client_ca {
         None => builder.with_no_client_auth(),
         Some(path) => {
-            let authorities = certificates(path)?;
-            expires.push(("client_ca", first_expiry(&authorities, path)?));
-            let mut roots = RootCertStore::empty();
-            for authority in authorities {
-                roots.add(authority).map_err(|_| TlsError::Certificate { path: path.clone() })?;
-            }
-            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-            let verifier = verifier.allow_unauthenticated().build();
-            let verifier = verifier.map_err(|source| TlsError::Authorities { path: path.clone(), source })?;
+            let (verifier, expiry) = authorities(path, provider)?;
+            expires.push(("client_ca", expiry));
             builder.with_client_cert_verifier(verifier)
         }
     };
@@ -106,6 +101,48 @@ fn load(config: &Config) -> Result<Loaded, TlsError> {
     let mut server = server.map_err(|source| TlsError::Pair { path: files.certificate.clone(), source })?;
     server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Loaded { server: Arc::new(server), expires })
+}
+
+/// Who takes certificates of these authorities from clients, and when the first of the authorities expires.
+fn authorities(
+    path: &Path,
+    provider: Arc<CryptoProvider>,
+) -> Result<(Arc<dyn ClientCertVerifier>, Timestamp), TlsError> {
+    let authorities = certificates(path)?;
+    let expiry = first_expiry(&authorities, path)?;
+    let mut roots = RootCertStore::empty();
+    for authority in authorities {
+        roots.add(authority).map_err(|_| TlsError::Certificate { path: path.to_owned() })?;
+    }
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+    let verifier = verifier.allow_unauthenticated().build();
+    let verifier = verifier.map_err(|source| TlsError::Authorities { path: path.to_owned(), source })?;
+    Ok((verifier, expiry))
+}
+
+/// What is wrong with each of the two; that they do not belong together is told of the certificate.
+#[derive(Default)]
+pub(crate) struct UnfitFiles {
+    pub(crate) certificate: Option<TlsError>,
+    pub(crate) key: Option<TlsError>,
+}
+
+/// Whether the service can identify itself with these files.
+pub(crate) fn check_own(files: &CertificateFiles) -> UnfitFiles {
+    let CertificateFiles { certificate: path, .. } = files;
+    let chain = certificates(path).and_then(|chain| first_expiry(&chain, path).map(|_| chain));
+    let (chain, key) = match (chain, private_key(files)) {
+        (Ok(chain), Ok(key)) => (chain, key),
+        (chain, key) => return UnfitFiles { certificate: chain.err(), key: key.err() },
+    };
+    let pair = CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider());
+    let certificate = pair.err().map(|source| TlsError::Pair { path: path.clone(), source });
+    UnfitFiles { certificate, key: None }
+}
+
+/// Whether certificates of these authorities can be taken from clients.
+pub(crate) fn check_authorities(path: &Path) -> Result<(), TlsError> {
+    authorities(path, Arc::new(aws_lc_rs::default_provider())).map(|_| ())
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {

@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use claviger::Protection;
 use jiff::SignedDuration;
+use tracing_subscriber::EnvFilter;
 
 use super::raw::{Origin, Raw, Value};
 use super::{CertificateFiles, Config, ConfigError, ConfigErrors, FactsPath, Limits, Log, LogFormat, TlsFiles};
+use crate::tls::{self, TlsError, UnfitFiles};
 
 /// Every key there is.
 pub(super) const KEYS: &[&str] = &[
@@ -66,7 +68,7 @@ pub(super) fn check(raw: Raw) -> Result<Config, ConfigErrors> {
             .take("facts", path)
             .map_or_else(|| FactsPath::Ordinary(data_dir.join(FACTS_FILE)), FactsPath::Given),
         data_dir,
-        tls: TlsFiles { given: keys.certificate(), client_ca: keys.take("tls.client_ca", path) },
+        tls: TlsFiles { given: keys.certificate(), client_ca: keys.client_ca() },
         limits: Limits {
             body_bytes: keys.take("limits.body_bytes", number(1_024..=67_108_864)).unwrap_or(1_048_576),
             handshake_timeout: keys.seconds("limits.handshake_timeout", 10),
@@ -79,7 +81,7 @@ pub(super) fn check(raw: Raw) -> Result<Config, ConfigErrors> {
         },
         log: Log {
             format: keys.take("log.format", log_format).unwrap_or(LogFormat::Text),
-            filter: keys.take("log.filter", text).unwrap_or_else(|| "info".to_owned()),
+            filter: keys.take("log.filter", log_filter).unwrap_or_else(|| "info".to_owned()),
         },
         accept: keys.take("memory.accept", protection).unwrap_or(Protection::Mlock),
         sealing_credential: keys.take("sealing.systemd_credential", text),
@@ -127,14 +129,31 @@ impl Keys {
         let key = self.take_with_origin(KEY, path);
         let (given, origin, missing) = match (certificate, key) {
             (None, None) => return None,
-            (Some((certificate, _)), Some((key, _))) => {
-                return Some(CertificateFiles { certificate: certificate?, key: key? });
+            (Some((certificate, certificate_origin)), Some((key, key_origin))) => {
+                let files = CertificateFiles { certificate: certificate?, key: key? };
+                let UnfitFiles { certificate, key } = tls::check_own(&files);
+                self.unfit(CERTIFICATE, certificate_origin, certificate);
+                self.unfit(KEY, key_origin, key);
+                return Some(files);
             }
             (Some((_, origin)), None) => (CERTIFICATE, origin, KEY),
             (None, Some((_, origin))) => (KEY, origin, CERTIFICATE),
         };
         self.raw.errors.push(ConfigError::Half { key: given, origin, missing });
         None
+    }
+
+    fn client_ca(&mut self) -> Option<PathBuf> {
+        const KEY: &str = "tls.client_ca";
+        let (path, origin) = self.take_with_origin(KEY, path)?;
+        let path = path?;
+        self.unfit(KEY, origin, tls::check_authorities(&path).err());
+        Some(path)
+    }
+
+    fn unfit(&mut self, key: &'static str, origin: Origin, error: Option<TlsError>) {
+        let error = error.map(|error| ConfigError::File { key, origin, why: crate::chain(&error) });
+        self.raw.errors.extend(error);
     }
 
     /// What is left over is no key.
@@ -190,6 +209,14 @@ fn duration(value: &Value) -> Parsed<Duration> {
     let duration = parsed::<SignedDuration>(value).and_then(|duration| Duration::try_from(duration).ok());
     let right = duration.filter(|duration| !duration.is_zero() && *duration <= LONGEST);
     right.ok_or_else(|| "a time with its unit, at most \"1h\", as in \"30s\"".to_owned())
+}
+
+fn log_filter(value: &Value) -> Parsed<String> {
+    let filter = text(value)?;
+    match EnvFilter::builder().parse(&filter) {
+        Ok(_) => Ok(filter),
+        Err(_) => Err("a filter of the log, as in \"claviger=debug,warn\"".to_owned()),
+    }
 }
 
 fn log_format(value: &Value) -> Parsed<LogFormat> {
