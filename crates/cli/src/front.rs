@@ -26,7 +26,12 @@ pub(crate) fn run(args: Args, environment: &Environment, screen: &Screen) -> Res
     let passphrase = Source::new(Secret::Passphrase, passphrase_file, passphrase_fd)?;
     let password = Source::new(Secret::Password, service.password_file.take(), service.password_fd)?;
     let asked = Asked::of(command, passphrase)?;
-    let place = Place::of(dir, &service, &password, danger_accept_rollback)?;
+    // That of an account which is made or changed on this machine is nobody's to log in with.
+    let (login, new) = match asked.sets_password() {
+        true => (Source::Prompt, password),
+        false => (password, Source::Prompt),
+    };
+    let place = Place::of(dir, &service, &login, danger_accept_rollback)?;
     if let (Place::Remote, Some(name)) = (&place, asked.only_here()) {
         let message = format!("`claviger {name}` is about this machine, and takes neither --url nor --profile");
         return Err(Failure::Usage { message });
@@ -35,12 +40,12 @@ pub(crate) fn run(args: Args, environment: &Environment, screen: &Screen) -> Res
     match (asked, place) {
         (Asked::Completions(shell), _) => completions::run(screen, shell),
         (Asked::Serve(args), _) => serve::run(args, &serve),
-        (Asked::Here(here, sources), place) => run_here(screen, &directory(place.directory())?, &sources, here),
+        (Asked::Here(here, sources), place) => run_here(screen, &directory(place.directory())?, &sources, here, new),
         (Asked::Anywhere { command, sources, backup_to }, Place::Directory(path)) => {
             over_directory(screen, &directory(Some(path))?, &sources, command, backup_to)
         }
         (Asked::Anywhere { command, sources, backup_to }, Place::Remote | Place::Unnamed) => {
-            match Service::named(service, password, environment)? {
+            match Service::named(service, login, environment)? {
                 Some(service) => service.run(screen, &sources, command, backup_to),
                 None => over_directory(screen, &directory(None)?, &sources, command, backup_to),
             }
@@ -98,7 +103,13 @@ fn over_directory(
 }
 
 /// Runs a command that is about files and directories of this machine.
-fn run_here(screen: &Screen, directory: &Directory, sources: &Sources, asked: Here) -> Result<Exit, Failure> {
+fn run_here(
+    screen: &Screen,
+    directory: &Directory,
+    sources: &Sources,
+    asked: Here,
+    new_password: Source,
+) -> Result<Exit, Failure> {
     let show = Show::new(screen, String::new(), None);
     let output = Output::new(screen.form(), screen.is_watched(), &show);
     let session = Session::new(output, Hierarchy::In(directory), sources);
@@ -111,7 +122,7 @@ fn run_here(screen: &Screen, directory: &Directory, sources: &Sources, asked: He
         Here::BackupVerify { from, keys_from } => backup::verify(&session, &from, keys_from.as_deref()),
         Here::BackupRestore { from, keys_from } => backup::restore(&session, directory, &from, keys_from.as_deref()),
         Here::StoreCopy { from, to, store } => store::copy(&session, directory, &from, &to, store),
-        Here::Account(command) => account::run(&session, directory, command),
+        Here::Account(command) => account::run(&session, directory, command, new_password),
         Here::Audit(command) => audit::run(&session, directory, &command),
     }
 }

@@ -28,7 +28,7 @@ pub(crate) struct ServeArgs {
 pub(crate) enum AccountCommand {
     /// Make an account
     ///
-    /// The password has 8 to 128 bytes; on a terminal it is asked for.
+    /// The password has 8 to 128 bytes; on a terminal it is asked for. --password-file and --password-fd name it too.
     #[command(after_help = "Example:\n  claviger account create alice --role admin --dir /var/lib/claviger")]
     Create {
         /// Its name: printable ASCII without ':' and spaces; also the common name of certificates that log in as it

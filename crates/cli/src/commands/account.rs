@@ -54,12 +54,19 @@ impl fmt::Display for AccountList {
     }
 }
 
-pub(crate) fn run(session: &Session<'_>, directory: &Directory, command: AccountCommand) -> Result<Exit, Failure> {
+/// `given` is what `--password-file` or `--password-fd` name.
+pub(crate) fn run(
+    session: &Session<'_>,
+    directory: &Directory,
+    command: AccountCommand,
+    given: Source,
+) -> Result<Exit, Failure> {
     // Before anything is opened: a descriptor that was not given must not name a file of the process's own.
     let password = match &command {
         AccountCommand::Create { password, .. } | AccountCommand::SetPassword { password, .. } => {
             let NewPassword { new_password_file, new_password_fd } = password;
-            Source::new(Secret::NewPassword, new_password_file.clone(), *new_password_fd)?
+            let new = Source::new(Secret::NewPassword, new_password_file.clone(), *new_password_fd)?;
+            one_of(new, given)?
         }
         AccountCommand::List | AccountCommand::Delete { .. } => Source::Prompt,
     };
@@ -90,6 +97,17 @@ pub(crate) fn run(session: &Session<'_>, directory: &Directory, command: Account
     let accounts = changed.list().iter().map(AccountView::of).collect();
     session.output.result(&AccountList { accounts })?;
     Ok(Exit::Done)
+}
+
+fn one_of(new: Source, given: Source) -> Result<Source, Failure> {
+    match (new, given) {
+        (one, Source::Prompt) | (Source::Prompt, one) => Ok(one),
+        (Source::File(_) | Source::Descriptor { .. }, Source::File(_) | Source::Descriptor { .. }) => {
+            let message =
+                "the new password is given twice: by --new-password-file or -fd, and by --password-file or -fd";
+            Err(Failure::Usage { message: message.to_owned() })
+        }
+    }
 }
 
 /// Typed, it is typed twice.

@@ -66,6 +66,12 @@ impl Asked {
         }
     }
 
+    /// Whether `--password-file` and `--password-fd` name the password that an account is given.
+    pub(super) const fn sets_password(&self) -> bool {
+        use AccountCommand::{Create, SetPassword};
+        matches!(self, Self::Here(Here::Account(Create { .. } | SetPassword { .. }), _))
+    }
+
     /// Reads files that the arguments name, but for those of secrets. To be called before the process opens anything; see
     /// [`Source::new`].
     pub(super) fn of(command: args::Command, passphrase: Source) -> Result<Self, Failure> {

@@ -33,6 +33,12 @@ fn accounts_are_made_listed_changed_and_deleted() {
     place.done("account set-password bob --new-password-file p");
     assert_ne!(std::fs::read_to_string(&file).unwrap(), before);
     assert_eq!(place.done("account delete alice"), "bob (readonly)\n");
+    // Without a service to log in at, it is the new account's.
+    place.done("account create carol --role admin --password-file password");
+    place.done("account set-password carol --password-file p");
+    place.refused("account set-password carol --password-file p --new-password-file p", 2);
+    place.refused("account delete carol --password-file p", 2);
+    place.refused("account create dave --role admin --password-file password --url https://127.0.0.1:1", 2);
 }
 
 #[test]
