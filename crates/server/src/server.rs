@@ -1,5 +1,6 @@
 //! The service: it listens, and it stops in order.
 
+mod activity;
 mod connection;
 mod counter;
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::service::service_fn;
@@ -11,10 +11,11 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::activity::{Activity, Carried, Noticing};
 use crate::config::Limits;
 use crate::metrics::names;
 use crate::site::{Peer, Site};
@@ -99,15 +100,11 @@ async fn serve_http(site: Arc<Site>, stream: TlsStream<TcpStream>, from: SocketA
         let activity = Arc::clone(&activity);
         move |request| {
             let running = activity.begin();
+            let activity = Arc::clone(&activity);
             let answer = Arc::clone(&site).answer(peer.clone(), request);
-            async move {
-                let answer = answer.await;
-                drop(running);
-                answer
-            }
+            async move { answer.await.map(|answer| answer.map(|body| Carried::new(body, activity, running))) }
         }
     });
-    let stream = TokioIo::new(stream);
     match is_http2 {
         true => {
             let mut http = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
@@ -116,15 +113,16 @@ async fn serve_http(site: Arc<Site>, stream: TlsStream<TcpStream>, from: SocketA
                 .max_header_list_size(u32::try_from(HEADER_BYTES).unwrap_or(u32::MAX))
                 .keep_alive_interval(limits.idle_timeout / 2)
                 .keep_alive_timeout(limits.header_timeout);
-            drive(http.serve_connection(stream, service), &activity, &limits, stopping).await;
+            drive(http.serve_connection(TokioIo::new(stream), service), &activity, &limits, stopping).await;
         }
         false => {
             let mut http = hyper::server::conn::http1::Builder::new();
-            http.timer(TokioTimer::new())
-                .header_read_timeout(limits.header_timeout)
+            // It counts the wait for the next request too, which is another limit.
+            http.header_read_timeout(None)
                 .max_headers(HEADERS)
                 .max_buf_size(HEADER_BYTES)
                 .half_close(false);
+            let stream = TokioIo::new(Noticing::new(stream, Arc::clone(&activity)));
             drive(http.serve_connection(stream, service), &activity, &limits, stopping).await;
         }
     }
@@ -154,59 +152,5 @@ async fn drive(
                 told = true;
             }
         }
-    }
-}
-
-/// What a connection is at.
-struct Activity {
-    state: Mutex<Work>,
-}
-
-#[derive(Clone, Copy)]
-struct Work {
-    running: usize,
-    /// When it began, or the last request ended.
-    since: Instant,
-    /// No request has come yet.
-    is_new: bool,
-}
-
-impl Activity {
-    fn new() -> Self {
-        Self { state: Work { running: 0, since: Instant::now(), is_new: true }.into() }
-    }
-
-    fn begin(self: &Arc<Self>) -> Running {
-        let mut work = self.work();
-        (work.running, work.is_new) = (work.running + 1, false);
-        Running(Arc::clone(self))
-    }
-
-    /// Ends when the first request, or the next one, is overdue.
-    async fn too_idle(&self, limits: &Limits) {
-        loop {
-            let Work { running, since, is_new } = *self.work();
-            let patience = if is_new { limits.header_timeout } else { limits.idle_timeout };
-            let now = Instant::now();
-            let deadline = if running > 0 { now + patience } else { since + patience };
-            if deadline <= now {
-                return;
-            }
-            sleep_until(deadline).await;
-        }
-    }
-
-    fn work(&self) -> MutexGuard<'_, Work> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A request that runs.
-struct Running(Arc<Activity>);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let mut work = self.0.work();
-        (work.running, work.since) = (work.running.saturating_sub(1), Instant::now());
     }
 }

@@ -1,5 +1,6 @@
 //! A service over a hierarchy of its own, and a client that shows every byte.
 
+use std::convert::Infallible;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -10,12 +11,14 @@ use axum::extract::{Extension, State};
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
-use axum::{Router, body::Bytes};
+use axum::Router;
+use axum::body::{Body, Bytes};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use claviger::{Arena, ArenaOptions, Engine, SecretBytes};
 use claviger_ontap::{Audited, Caller, Role};
 use claviger_server::{Accounts, Config, Overrides, Registry, Server, audit_file};
+use http_body_util::channel::Channel;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -238,6 +241,7 @@ fn api(gate: &Arc<Gate>) -> Router {
         .route("/api/len", any(|body: Bytes| async move { body.len().to_string() }))
         .route("/api/panic", any(panics))
         .route("/api/wait", any(wait))
+        .route("/api/stream", any(stream))
         .with_state(Arc::clone(gate))
 }
 
@@ -258,4 +262,15 @@ async fn wait(State(gate): State<Arc<Gate>>) -> &'static str {
     gate.arrived.add_permits(1);
     gate.open.acquire().await.unwrap().forget();
     "waited"
+}
+
+/// The head of the answer comes at once, and the rest when the gate is opened.
+async fn stream(State(gate): State<Arc<Gate>>) -> Body {
+    let (mut end, body) = Channel::<Bytes, Infallible>::new(1);
+    tokio::spawn(async move {
+        gate.arrived.add_permits(1);
+        gate.open.acquire().await.unwrap().forget();
+        end.send_data(Bytes::from_static(b"streamed")).await.unwrap();
+    });
+    Body::new(body)
 }
