@@ -71,14 +71,19 @@ async fn serve(
     stream: TcpStream,
     from: SocketAddr,
     room: OwnedSemaphorePermit,
-    stopping: watch::Receiver<bool>,
+    mut stopping: watch::Receiver<bool>,
 ) {
     // Answers are small; waiting for more to send only delays them.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, %from, "an option of a connection was not set");
     }
     let handshake = TlsAcceptor::from(site.tls.server()).accept(stream);
-    match timeout(site.limits.handshake_timeout, handshake).await {
+    let shaken = tokio::select! {
+        shaken = timeout(site.limits.handshake_timeout, handshake) => shaken,
+        // Nothing has been asked yet.
+        _ = stopping.wait_for(|stop| *stop) => return,
+    };
+    match shaken {
         Ok(Ok(stream)) => serve_http(site, stream, from, stopping).await,
         Ok(Err(error)) => tracing::debug!(%error, %from, "a TLS handshake failed"),
         Err(_) => {
