@@ -3,6 +3,7 @@
 mod activity;
 mod connection;
 mod counter;
+mod sources;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};

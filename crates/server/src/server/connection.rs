@@ -10,12 +10,13 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::activity::{Activity, Carried, Noticing};
+use super::sources::Sources;
 use crate::config::Limits;
 use crate::metrics::names;
 use crate::site::{Peer, Site};
@@ -37,6 +38,7 @@ pub(super) async fn accept(
     connections: Arc<Semaphore>,
     mut stopping: watch::Receiver<bool>,
 ) {
+    let sources = Sources::new(site.limits.connections);
     loop {
         // Those that find no room wait in the kernel's queue.
         let next = async {
@@ -49,9 +51,19 @@ pub(super) async fn accept(
             accepted = next => accepted,
         };
         match accepted {
-            Ok((stream, from, room)) => {
-                tokio::spawn(serve(Arc::clone(&site), stream, from, room, stopping.clone()));
-            }
+            Ok((stream, from, room)) => match sources.enter(from.ip()) {
+                Some(entered) => {
+                    let serve = serve(Arc::clone(&site), stream, from, stopping.clone());
+                    tokio::spawn(async move {
+                        serve.await;
+                        drop((entered, room));
+                    });
+                }
+                None => {
+                    site.registry.count(names::REFUSED, &[("limit", "connections_of_one")]);
+                    tracing::debug!(%from, "a connection was refused: there are many from there");
+                }
+            },
             Err(error) => {
                 tracing::warn!(%error, "a connection was not accepted");
                 tokio::time::sleep(PAUSE).await;
@@ -66,13 +78,7 @@ fn open_of(limits: &Limits, connections: &Semaphore) -> f64 {
     u32::try_from(open).unwrap_or(u32::MAX).into()
 }
 
-async fn serve(
-    site: Arc<Site>,
-    stream: TcpStream,
-    from: SocketAddr,
-    room: OwnedSemaphorePermit,
-    mut stopping: watch::Receiver<bool>,
-) {
+async fn serve(site: Arc<Site>, stream: TcpStream, from: SocketAddr, mut stopping: watch::Receiver<bool>) {
     // Answers are small; waiting for more to send only delays them.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, %from, "an option of a connection was not set");
@@ -91,7 +97,6 @@ async fn serve(
             tracing::debug!(%from, "a TLS handshake took too long");
         }
     }
-    drop(room);
 }
 
 async fn serve_http(site: Arc<Site>, stream: TlsStream<TcpStream>, from: SocketAddr, stopping: watch::Receiver<bool>) {
