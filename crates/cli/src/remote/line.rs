@@ -96,7 +96,7 @@ impl Lines {
                 Ok(Some(event)) => event,
                 // It broke off.
                 Ok(None) => return StatusCode::INTERNAL_SERVER_ERROR,
-                Err(_) => return StatusCode::OK,
+                Err(_) => return StatusCode::ACCEPTED,
             };
             let status = status_of(&event);
             self.held.push_back(event);
@@ -112,7 +112,8 @@ fn status_of(event: &Event) -> Option<StatusCode> {
     match event {
         Event::Note(_) | Event::Waits { .. } | Event::Alive => None,
         Event::Result(_) | Event::Part(_) | Event::Backup(_) => Some(StatusCode::OK),
-        Event::Counting { .. } | Event::Waiting { .. } | Event::At(_) | Event::Over => Some(StatusCode::OK),
+        // It goes on, and may come to anything yet.
+        Event::Counting { .. } | Event::Waiting { .. } | Event::At(_) | Event::Over => Some(StatusCode::ACCEPTED),
         Event::Wants(_) => Some(StatusCode::PRECONDITION_REQUIRED),
         Event::Failure(FailureView { exit_code, .. }) | Event::End(exit_code) => {
             Some(match Exit::of_code(*exit_code).unwrap_or(Exit::Failed) {
