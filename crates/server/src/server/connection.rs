@@ -128,10 +128,7 @@ async fn serve_http(site: Arc<Site>, stream: TlsStream<TcpStream>, from: SocketA
         false => {
             let mut http = hyper::server::conn::http1::Builder::new();
             // It counts the wait for the next request too, which is another limit.
-            http.header_read_timeout(None)
-                .max_headers(HEADERS)
-                .max_buf_size(HEADER_BYTES)
-                .half_close(false);
+            http.header_read_timeout(None).max_headers(HEADERS).max_buf_size(HEADER_BYTES).half_close(false);
             let stream = TokioIo::new(Noticing::new(stream, Arc::clone(&activity)));
             drive(http.serve_connection(stream, service), &activity, &limits, stopping).await;
         }

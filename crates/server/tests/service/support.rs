@@ -7,17 +7,17 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use axum::Router;
+use axum::body::{Body, Bytes};
 use axum::extract::{Extension, State};
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
-use axum::Router;
-use axum::body::{Body, Bytes};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use claviger::{Arena, ArenaOptions, Engine, SecretBytes};
 use claviger_ontap::{Audited, Caller, Role};
-use claviger_server::{Accounts, Config, Overrides, Registry, Server, audit_file};
+use claviger_server::{Accounts, Background, Config, Overrides, Registry, Server, audit_file};
 use http_body_util::channel::Channel;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use rustls_pki_types::pem::PemObject as _;
@@ -55,6 +55,7 @@ pub(crate) struct Service {
     pub(crate) server: Option<Server>,
     pub(crate) address: SocketAddr,
     pub(crate) gate: Arc<Gate>,
+    pub(crate) background: Background,
     pub(crate) authority: PathBuf,
     pub(crate) dir: TempDir,
 }
@@ -91,10 +92,11 @@ impl Service {
         let mut config = Config::load(None, [], overrides).unwrap();
         change(&mut config);
         let gate = Arc::new(Gate { arrived: Semaphore::new(0), open: Semaphore::new(0) });
-        let server = Server::start(&config, Arc::new(engine), Registry::default(), api(&gate)).unwrap();
+        let (engine, background) = (Arc::new(engine), Background::default());
+        let server = Server::start_with(&config, engine, Registry::default(), api(&gate), background.clone()).unwrap();
         let address = server.address();
         let authority = data_dir.join("tls/ca.pem");
-        Self { server: Some(server), address, gate, authority, dir }
+        Self { server: Some(server), address, gate, background, authority, dir }
     }
 
     pub(crate) fn data_dir(&self) -> PathBuf {
