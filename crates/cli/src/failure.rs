@@ -53,6 +53,8 @@ pub(crate) enum Failure {
     Scratch(#[source] io::Error),
     #[error("the result could not be printed")]
     Stdout(#[source] io::Error),
+    #[error("the service stops, and the command with it")]
+    ServiceStops,
     #[error("the backup was not taken to its end")]
     HalfBackup(#[source] io::Error),
     #[error("the passphrase could not be shown on standard error")]
@@ -132,6 +134,7 @@ impl Failure {
             Self::File { source, .. } if is_of_another_kind(source) => Exit::Request,
             Self::File { .. } | Self::Scratch(_) | Self::Stdout(_) | Self::HalfBackup(_) => Exit::Node,
             Self::Unshown(_) | Self::Random(_) => Exit::Node,
+            Self::ServiceStops => Exit::Service,
             Self::Service(error) => error.exit(),
             Self::Profile(ProfileError::Unknown { .. } | ProfileError::NoFile { .. }) => Exit::NotFound,
             Self::Profile(ProfileError::Syntax { .. } | ProfileError::Open { .. }) => Exit::Request,
@@ -199,6 +202,7 @@ impl Failure {
             Self::FileExists { .. } => "name a file that does not exist".into(),
             Self::File { .. } | Self::Scratch(_) => "see to the file or its directory, then try again".into(),
             Self::Stdout(_) => "see to what standard output goes to; what was asked may have been done".into(),
+            Self::ServiceStops => "what was done stays done, as `claviger show` tells; ask for the rest when the service is back".into(),
             Self::HalfBackup(_) => "do not keep what there is of it; make the backup again, with --output FILE".into(),
             Self::Unshown(_) => "delete the hierarchy's directory and begin again, with --passphrase-file".into(),
             Self::Service(error) => error.advice(),

@@ -19,6 +19,12 @@ pub(crate) trait Sink {
     /// # Errors
     /// It could not be shown, and the command ends for it.
     fn take(&self, event: Event) -> Result<(), Failure>;
+
+    /// Whether a command that takes many steps is to take the next.
+    ///
+    /// # Errors
+    /// Why it is to end here.
+    fn goes_on(&self) -> Result<(), Failure>;
 }
 
 /// Speaks as text or as JSON.
@@ -68,6 +74,11 @@ impl<'a> Output<'a> {
     /// Says something that ends nothing where nobody hears it.
     pub(crate) fn aside(self, event: Event) {
         self.sink.take(event).unwrap_or_default();
+    }
+
+    /// Whether a command that takes many steps, each complete by itself, is to take the next.
+    pub(crate) fn goes_on(self) -> Result<(), Failure> {
+        self.sink.goes_on()
     }
 
     /// Says that something failed that does not end the command. Returns the exit code.

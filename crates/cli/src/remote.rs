@@ -1,8 +1,9 @@
 //! The service's half of `--url`: runs a client's command over the hierarchy that the daemon has open.
 //!
 //! `POST /api/claviger/commands` takes a [`Request`] and answers with [`Event`]s, one JSON object a line, as they come. How a command
-//! ended is its last event. The status is for those who see nothing else, such as the audit log: it tells a command that failed before
-//! it had anything to show. A command outlives a client that goes away.
+//! ended is its last event. The status is for those who see nothing else, such as the audit log: it tells how a command ended that was
+//! over at once, and is 202 for one that goes on. A command outlives a client that goes away; but one that makes key after key ends then,
+//! and when the service stops, between two steps.
 
 mod line;
 
@@ -12,12 +13,13 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{Extension, State};
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use claviger::{Arena, Engine, SecretBytes, StoreKind};
 use claviger_ontap::{Audited, Caller, Problem};
+use claviger_server::{Background, Work};
 use serde_json::Value;
 
 use self::line::line;
@@ -44,14 +46,24 @@ const FORBIDDEN: u32 = 6;
 /// Not one of the contract's: nobody but this program asks.
 const INTERNAL: u32 = 0;
 
-/// Runs commands over `engine`, whose store is on a database of this kind. Expects a [`Caller`] in each request's extensions, and leaves
-/// an [`Audited`] in the response's.
-pub(crate) fn router(engine: Arc<Engine>, store: StoreKind) -> Router {
-    Router::new().route(PATH, post(take)).with_state(Live { engine, store })
+/// In how many seconds a command that found no room is to be given again.
+const LATER: u32 = 5;
+
+/// What commands share.
+#[derive(Clone)]
+struct Service {
+    live: Live,
+    commands: Background,
+}
+
+/// Runs commands over `engine`, whose store is on a database of this kind, as `commands` has room. Expects a [`Caller`] in each request's
+/// extensions, and leaves an [`Audited`] in the response's.
+pub(crate) fn router(engine: Arc<Engine>, store: StoreKind, commands: Background) -> Router {
+    Router::new().route(PATH, post(take)).with_state(Service { live: Live { engine, store }, commands })
 }
 
 async fn take(
-    State(live): State<Live>,
+    State(Service { live, commands }): State<Service>,
     caller: Option<Extension<Caller>>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
@@ -67,14 +79,21 @@ async fn take(
     let (name, effect) = request.command.about();
     let arguments = serde_json::to_value(&request.command).unwrap_or(Value::Null);
     let audited = Extension(Audited { what: name.to_owned(), arguments });
-    match (effect, caller.role.may_change()) {
-        (_, true) => (audited, begin(live, caller, request, given).await).into_response(),
-        (Effect::Reads, false) => (audited, begin(live, caller, request, Reader).await).into_response(),
-        (Effect::Changes, false) => {
-            let message = format!("the account may only read, and `claviger {name}` does more");
-            (audited, Problem::new(StatusCode::FORBIDDEN, FORBIDDEN, message)).into_response()
-        }
+    let may_change = caller.role.may_change();
+    if effect == Effect::Changes && !may_change {
+        let message = format!("the account may only read, and `claviger {name}` does more");
+        return (audited, Problem::new(StatusCode::FORBIDDEN, FORBIDDEN, message)).into_response();
     }
+    let Some(work) = commands.begin(caller.role) else {
+        let message = "the service runs as many commands as it takes, or stops; try again";
+        let busy = Problem::new(StatusCode::SERVICE_UNAVAILABLE, INTERNAL, message);
+        return (audited, [(RETRY_AFTER, HeaderValue::from(LATER))], busy).into_response();
+    };
+    let answer = match may_change {
+        true => begin(live, caller, work, request, given).await,
+        false => begin(live, caller, work, request, Reader).await,
+    };
+    (audited, answer).into_response()
 }
 
 fn read(live: &Live, headers: &HeaderMap, body: Result<Bytes, BytesRejection>) -> Result<(Request, Given), Problem> {
@@ -94,8 +113,14 @@ fn read(live: &Live, headers: &HeaderMap, body: Result<Bytes, BytesRejection>) -
 }
 
 /// Begins a command, and answers with what it says. It goes on where nobody listens any more.
-async fn begin(live: Live, caller: Caller, request: Request, secrets: impl Secrets + Send + 'static) -> Response {
-    let (line, mut lines) = line();
+async fn begin(
+    live: Live,
+    caller: Caller,
+    work: Work,
+    request: Request,
+    secrets: impl Secrets + Send + 'static,
+) -> Response {
+    let (line, mut lines) = line(work);
     let run = move || {
         let Request { form, watched, command } = request;
         let (name, _) = command.about();

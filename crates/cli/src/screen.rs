@@ -141,6 +141,11 @@ impl Sink for Show<'_> {
         }
         Ok(())
     }
+
+    /// Whoever has enough ends the process.
+    fn goes_on(&self) -> Result<(), Failure> {
+        Ok(())
+    }
 }
 
 /// A bar for `total` keys, or a count where their number is not known.

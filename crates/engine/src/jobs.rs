@@ -270,10 +270,26 @@ impl Cell {
 
 /// The jobs that run in this process.
 pub(crate) struct Jobs {
-    running: Arc<Mutex<BTreeMap<Uuid, Arc<Cell>>>>,
+    running: Arc<Mutex<Running>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// The process that has these threads.
     process: u32,
+}
+
+#[derive(Default)]
+struct Running {
+    cells: BTreeMap<Uuid, Arc<Cell>>,
+    /// No other begins.
+    stopped: bool,
+}
+
+impl Running {
+    fn stop(&mut self) {
+        self.stopped = true;
+        for cell in self.cells.values() {
+            cell.stop.store(true, Ordering::Release);
+        }
+    }
 }
 
 impl Default for Jobs {
@@ -283,12 +299,12 @@ impl Default for Jobs {
 }
 
 impl Jobs {
-    fn running(&self) -> MutexGuard<'_, BTreeMap<Uuid, Arc<Cell>>> {
+    fn running(&self) -> MutexGuard<'_, Running> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn get(&self, job: Uuid) -> Option<Job> {
-        self.running().get(&job).map(|cell| Job { cell: cell.clone() })
+        self.running().cells.get(&job).map(|cell| Job { cell: cell.clone() })
     }
 
     /// Goes on with every job that was interrupted, where its keys are in memory.
@@ -302,16 +318,19 @@ impl Jobs {
         Ok(resumed)
     }
 
-    /// Runs a job in a thread of its own, unless it runs already.
+    /// Runs a job in a thread of its own, unless it runs already. Once jobs are stopped, it is interrupted before it begins.
     pub(crate) fn run(&self, core: &Arc<Core>, record: Read<JobRecord>) -> Result<Job, io::Error> {
         let job = record.body.job;
         let cell = {
             let mut running = self.running();
-            if let Some(cell) = running.get(&job) {
+            if let Some(cell) = running.cells.get(&job) {
                 return Ok(Job { cell: cell.clone() });
             }
+            if running.stopped {
+                return Ok(Job { cell: Cell::new(info_of(&record.body, JobStatus::Interrupted)).into() });
+            }
             let cell = Arc::new(Cell::new(info_of(&record.body, JobStatus::Running)));
-            running.insert(job, cell.clone());
+            running.cells.insert(job, cell.clone());
             cell
         };
         let end = EndOfThread { job, cell: cell.clone(), running: self.running.clone(), last: None };
@@ -346,9 +365,7 @@ impl Drop for Jobs {
             // A forked child: there are no such threads in it, and what they had locked stays locked.
             return;
         }
-        for cell in self.running().values() {
-            cell.stop.store(true, Ordering::Release);
-        }
+        self.running().stop();
         for thread in ManuallyDrop::into_inner(threads) {
             if thread.join().is_err() {
                 tracing::error!("a job's thread panicked; the job can be resumed");
@@ -361,7 +378,7 @@ impl Drop for Jobs {
 struct EndOfThread {
     job: Uuid,
     cell: Arc<Cell>,
-    running: Arc<Mutex<BTreeMap<Uuid, Arc<Cell>>>>,
+    running: Arc<Mutex<Running>>,
     /// The job as the thread leaves it; `None` where the thread panicked.
     last: Option<JobInfo>,
 }
@@ -369,7 +386,7 @@ struct EndOfThread {
 impl Drop for EndOfThread {
     fn drop(&mut self) {
         // Whoever is told of the end no longer finds the job running.
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.job);
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).cells.remove(&self.job);
         let last = self.last.take();
         let last = last.unwrap_or_else(|| JobInfo { status: JobStatus::Interrupted, ..self.cell.info().clone() });
         self.cell.show(last);
@@ -399,10 +416,19 @@ impl Engine {
 
     /// Goes on with every job that was interrupted, where its keys are in memory. Returns those that now run.
     ///
+    /// After [`Engine::stop_jobs`] none does, and those that could are returned interrupted.
+    ///
     /// # Errors
     /// [`JobError::Records`] where the store fails; [`JobError::Thread`].
     pub fn resume_jobs(&self) -> Result<Vec<Job>, JobError> {
         self.jobs.resume_all(&self.core)
+    }
+
+    /// Stops all jobs at their next durable point, and begins no more: for a process that is about to close the engine, and has
+    /// threads that wait for jobs. They are told [`JobError::Interrupted`]. What is asked for afterwards is written down and interrupted
+    /// at once. All of it goes on when the hierarchy is opened again.
+    pub fn stop_jobs(&self) {
+        self.jobs.running().stop();
     }
 
     /// Goes on with what was interrupted. What cannot go on now is left interrupted.

@@ -297,6 +297,39 @@ fn a_rekey_that_a_close_interrupts_goes_on_at_the_next_start() {
 }
 
 #[test]
+fn who_waits_for_a_job_is_told_when_jobs_stop_and_no_other_begins() {
+    let store = common::unattended();
+    let engine = common::open(&store);
+    let svms = ["vs0", "vs1"].map(|svm| engine.create_svm(&name(svm)).unwrap().id());
+    let new: Vec<_> = (0..8 * 1_024).map(|number| NewKey { object: volume(number), algorithm: XTS }).collect();
+    for svm in svms {
+        engine.create_keys(svm, &new).unwrap();
+    }
+    let running = engine.rekey_internal(svms[0]).unwrap();
+    engine.stop_jobs();
+    let is_interrupted = |job: &claviger::Job| match job.wait() {
+        Err(JobError::Interrupted { job: id }) => id == job.id(),
+        _ => false,
+    };
+    assert!(is_interrupted(&running));
+    // What is asked for now is written down, and done after the next start.
+    let late = engine.rekey_internal(svms[1]).unwrap();
+    assert!(is_interrupted(&late));
+    assert_eq!(engine.job(late.id()).unwrap().status, JobStatus::Interrupted);
+    // Keys are opened and made all the same.
+    engine.create_key(svms[0], volume(1_000_000), XTS).unwrap();
+    drop(engine);
+
+    let engine = common::open(&store);
+    for (svm, job) in svms.into_iter().zip([running.id(), late.id()]) {
+        if let Ok(job) = engine.resume_job(job) {
+            job.wait().unwrap();
+        }
+        assert_eq!(kek_versions(&engine, svm), Some((2, None)));
+    }
+}
+
+#[test]
 fn after_a_cancelled_rekey_the_next_goes_on_to_the_same_kek() {
     let memory: Arc<MemoryStore> = common::unattended();
     let store = common::stores::HoldingStore::over(memory);

@@ -89,7 +89,7 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// `limits.connections`: connections at a time; more wait to be accepted.
     pub connections: usize,
-    /// `limits.requests`: requests at a time; more are answered with 503.
+    /// `limits.requests`: requests at a time; more are answered with 503. Each may take a thread.
     pub requests: usize,
     /// `limits.stop_timeout`: how long a stop waits for requests in flight.
     pub stop_timeout: Duration,
@@ -278,7 +278,7 @@ mod tests {
                 "listen (line 1): \"everywhere\" is not an IP address with a port, as in \"0.0.0.0:8443\" or \"[::]:8443\"",
                 "tls.key (line 7) is given without tls.certificate; give both, or neither to have a certificate made",
                 "limits.idle_timeout (line 5): 5 is not a time with its unit, at most \"1h\", as in \"30s\"",
-                "limits.requests (line 3): 0 is not a whole number from 1 to 65536",
+                "limits.requests (line 3): 0 is not a whole number from 1 to 4096",
                 "log.format (CLAVIGER_LOG_FORMAT): \"xml\" is not \"text\" or \"json\"",
                 "limits.body (CLAVIGER_LIMITS_BODY): there is no such key",
                 "limits.conections (line 4): there is no such key; is limits.connections meant?",

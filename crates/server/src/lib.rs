@@ -42,7 +42,7 @@ pub use dev::{DevError, DevSite};
 pub use facts::{FactsError, FactsFile};
 pub use login::LoginsError;
 pub use metrics::Registry;
-pub use server::{Server, StartError};
+pub use server::{Background, Server, StartError, Work};
 pub use tls::TlsError;
 
 /// An error with all that caused it, for a log line.

@@ -1,7 +1,10 @@
 //! The service: it listens, and it stops in order.
 
+mod activity;
+mod background;
 mod connection;
 mod counter;
+mod sources;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -16,6 +19,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
+pub use self::background::{Background, Work};
 use self::counter::Counter;
 use crate::accounts::Watched;
 use crate::audit::{AuditError, AuditLog, Event};
@@ -24,6 +28,9 @@ use crate::login::{Logins, LoginsError};
 use crate::metrics::{Gauges, Registry};
 use crate::site::{Parts, Site};
 use crate::tls::{Tls, TlsError};
+
+/// Threads for what requests leave behind whose clients have left: the checks of their passwords, and lines of the audit log.
+const OTHER_THREADS: usize = 32;
 
 /// A service that runs. It stops when it is dropped, without waiting for what is in flight; [`Server::stop`] waits.
 pub struct Server {
@@ -34,6 +41,7 @@ pub struct Server {
     accepting: JoinHandle<()>,
     connections: Arc<Semaphore>,
     most_connections: usize,
+    background: Background,
     stop: watch::Sender<bool>,
     _counter: Counter,
 }
@@ -44,6 +52,20 @@ impl Server {
     /// # Errors
     /// [`StartError`].
     pub fn start(config: &Config, engine: Arc<Engine>, registry: Registry, api: Router) -> Result<Self, StartError> {
+        Self::start_with(config, engine, registry, api, Background::default())
+    }
+
+    /// The same; requests to `api` have their long work in `background`.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub fn start_with(
+        config: &Config,
+        engine: Arc<Engine>,
+        registry: Registry,
+        api: Router,
+        background: Background,
+    ) -> Result<Self, StartError> {
         let tls = Tls::load(config)?;
         let logins = Logins::new(Watched::new(&config.data_dir), engine.arena().clone())?;
         let audit = AuditLog::open(&config.data_dir)?;
@@ -51,7 +73,12 @@ impl Server {
         let listener = TcpListener::bind(config.listen).map_err(unbound)?;
         listener.set_nonblocking(true).map_err(unbound)?;
         let address = listener.local_addr().map_err(unbound)?;
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("claviger").build();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .thread_name("claviger")
+            // None of them waits for a thread.
+            .max_blocking_threads(config.limits.requests + Background::MOST + OTHER_THREADS)
+            .build();
         let runtime = runtime.map_err(StartError::Runtime)?;
         audit.write(Event::Started { version: env!("CARGO_PKG_VERSION").to_owned() })?;
 
@@ -76,7 +103,17 @@ impl Server {
         };
         tracing::info!(%address, "the service listens");
         let most_connections = config.limits.connections;
-        Ok(Self { runtime, site, address, accepting, connections, most_connections, stop, _counter: counter })
+        Ok(Self {
+            runtime,
+            site,
+            address,
+            accepting,
+            connections,
+            most_connections,
+            background,
+            stop,
+            _counter: counter,
+        })
     }
 
     /// Where it listens; the port, where any would do, is known now.
@@ -137,12 +174,14 @@ impl Server {
         notify(&[NotifyState::Ready]);
     }
 
-    /// Stops: no new connections, and requests in flight are answered, for as long as `limits.stop_timeout` allows. Jobs of the
-    /// engine stop when that is dropped, at their next durable point.
+    /// Stops: no new connections, and requests in flight are answered, for as long as `limits.stop_timeout` allows. The engine's jobs
+    /// stop at their next durable point, so that nobody waits for their end, and it begins no more of them.
     pub fn stop(self) {
-        let Self { runtime, site, accepting, connections, most_connections, stop, .. } = self;
+        let Self { runtime, site, accepting, connections, most_connections, background, stop, .. } = self;
         let limit = site.limits.stop_timeout;
         site.stops();
+        background.stop();
+        site.gauges.engine.stop_jobs();
         stop.send_replace(true);
         let drained = runtime.block_on(async {
             let all = |most: usize| u32::try_from(most).unwrap_or(u32::MAX);
@@ -150,6 +189,7 @@ impl Server {
                 // It ends at once, and gives its permit back.
                 _ = accepting.await;
                 _ = connections.acquire_many(all(most_connections)).await;
+                background.ended().await;
                 // Of clients that have left.
                 _ = site.admission.acquire_many(all(site.limits.requests)).await;
             };

@@ -10,6 +10,7 @@ use base64::prelude::BASE64_STANDARD;
 use claviger::{Arena, certificates_from_pem};
 use rustls::crypto::aws_lc_rs;
 use ureq::http::HeaderValue;
+use ureq::http::header::RETRY_AFTER;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Error};
 
@@ -89,12 +90,17 @@ impl Connection {
             Some(EVENTS) => answer::read(&self.url, response.into_body(), take),
             _ => {
                 let said = answer::problem(response.body_mut());
+                let wait = response.headers().get(RETRY_AFTER);
+                let wait = wait.and_then(|seconds| seconds.to_str().ok()?.parse().ok());
                 Err(match response.status().as_u16() {
                     200..=299 => ServiceError::Strange { url: url() },
-                    401 => ServiceError::Unauthorized { url: url(), user: self.user.as_str().to_owned() },
+                    401 => match wait {
+                        Some(wait) => ServiceError::TooSoon { url: url(), said, wait },
+                        None => ServiceError::Unauthorized { url: url(), user: self.user.as_str().to_owned() },
+                    },
                     403 => ServiceError::Forbidden { url: url(), said },
                     404 => ServiceError::NoCommands { url: url() },
-                    429 | 503 => ServiceError::Busy { url: url(), said },
+                    429 | 503 => ServiceError::Busy { url: url(), said, wait },
                     status @ 300..=399 => ServiceError::Redirects { url: url(), status },
                     400..=499 => ServiceError::Refused { url: url(), said },
                     status => ServiceError::Failed { url: url(), status, said },

@@ -19,7 +19,9 @@ pub(crate) enum ServiceError {
     #[error("the service at {url} does not take the request: {said}")]
     Refused { url: ServiceUrl, said: String },
     #[error("the service at {url} takes no request now: {said}")]
-    Busy { url: ServiceUrl, said: String },
+    Busy { url: ServiceUrl, said: String, wait: Option<u64> },
+    #[error("the service at {url} looks at no password now: {said}")]
+    TooSoon { url: ServiceUrl, said: String, wait: u64 },
     #[error("the service at {url} failed with HTTP status {status}: {said}")]
     Failed { url: ServiceUrl, status: u16, said: String },
     #[error("the service at {url} takes no commands")]
@@ -40,7 +42,7 @@ impl ServiceError {
     /// The exit code.
     pub(crate) const fn exit(&self) -> Exit {
         match self {
-            Self::Unauthorized { .. } | Self::Forbidden { .. } => Exit::Passphrase,
+            Self::Unauthorized { .. } | Self::TooSoon { .. } | Self::Forbidden { .. } => Exit::Passphrase,
             Self::Refused { .. } => Exit::Request,
             Self::Unreachable { .. }
             | Self::Tls { .. }
@@ -66,7 +68,11 @@ impl ServiceError {
             Self::Unauthorized { .. } => "give the right account and password",
             Self::Forbidden { .. } => "use an account with the role that the command needs",
             Self::Refused { .. } => "correct the request, or use a claviger of the service's release",
-            Self::Busy { .. } => "try again later",
+            Self::Busy { wait: Some(wait), .. } => return format!("try again in {wait} s").into(),
+            Self::Busy { wait: None, .. } => "try again later",
+            Self::TooSoon { wait, .. } => {
+                return format!("try again in {wait} s, and see that account and password are right").into();
+            }
             Self::Failed { .. } => "see the service's log",
             Self::NoCommands { .. } | Self::Redirects { .. } => "see that the URL is that of a `claviger serve`",
             Self::Strange { .. } => "use a claviger of the service's release",

@@ -153,6 +153,7 @@ pub(crate) fn create_volumes(
     let bar = session.output.progress("create", Some(count));
     let mut created = 0;
     while created < count {
+        session.output.goes_on()?;
         let chunk = CHUNK.min(count - created);
         let new = || NewKey { object: ObjectRef::Volume(Uuid::new_v4()), algorithm };
         let keys: Vec<_> = std::iter::repeat_with(new).zip(0..chunk).map(|(key, _)| key).collect();

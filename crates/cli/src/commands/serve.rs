@@ -9,7 +9,9 @@ use claviger::{
     Arena, ArenaOptions, Engine, KeyMemory, OpenEngineError, Options, Protection, SealingSource, SecretBytes, StoreKind,
 };
 use claviger_ontap::Service;
-use claviger_server::{Config, DevSite, FactsFile, FactsPath, Log, LogFormat, Overrides, Registry, Server};
+use claviger_server::{
+    Background, Config, DevSite, FactsFile, FactsPath, Log, LogFormat, Overrides, Registry, Server,
+};
 use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 
@@ -35,9 +37,9 @@ impl Given {
 }
 
 /// All that is served, over one engine.
-fn routers(engine: &Arc<Engine>, store: StoreKind) -> Router {
+fn routers(engine: &Arc<Engine>, store: StoreKind, commands: &Background) -> Router {
     let api = claviger_ontap::router(Arc::new(Service::new(Arc::clone(engine))));
-    api.merge(remote::router(Arc::clone(engine), store))
+    api.merge(remote::router(Arc::clone(engine), store, commands.clone()))
 }
 
 pub(crate) fn run(args: ServeArgs, given: &Given) -> Result<Exit, Failure> {
@@ -85,8 +87,9 @@ fn serve(config: &Config, engine: Engine, ready: impl FnOnce(&Server) -> Result<
     let (engine, registry) = (Arc::new(engine), Registry::default());
     registry.install();
     let store = StoreKind::of(&config.data_dir.join(STORE_DIR)).map_err(OpenEngineError::Store)?;
-    let api = routers(&engine, store);
-    let server = Server::start(config, engine, registry, api)?;
+    let commands = Background::default();
+    let api = routers(&engine, store, &commands);
+    let server = Server::start_with(config, engine, registry, api, commands)?;
     let mut told = Ok(());
     server.run_then(|server| told = ready(server))?;
     told

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::http::StatusCode;
+use claviger_server::Work;
 use hyper::body::{Body, Frame};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{self, Receiver, Sender};
@@ -33,10 +34,10 @@ const BETWEEN_POSITIONS: Duration = Duration::from_millis(100);
 /// How long nothing is said at most: clients, and what is in between, give a silent connection up.
 const SILENCE: Duration = Duration::from_secs(15);
 
-/// The two ends of a line. To be called in a runtime.
-pub(super) fn line() -> (Line, Lines) {
+/// The two ends of a line for a command that is this work. To be called in a runtime.
+pub(super) fn line(work: Work) -> (Line, Lines) {
     let (events, receiver) = mpsc::channel(ROOM);
-    let line = Line { events, runtime: Handle::current(), listens: Cell::new(true), told: Cell::new(None) };
+    let line = Line { events, runtime: Handle::current(), listens: Cell::new(true), told: Cell::new(None), work };
     (line, Lines { held: VecDeque::new(), events: receiver, silence: Box::pin(sleep(SILENCE)) })
 }
 
@@ -47,6 +48,7 @@ pub(super) struct Line {
     listens: Cell<bool>,
     /// When a position was told last.
     told: Cell<Option<Instant>>,
+    work: Work,
 }
 
 impl Line {
@@ -76,6 +78,14 @@ impl Sink for Line {
             false => Ok(()),
         }
     }
+
+    fn goes_on(&self) -> Result<(), Failure> {
+        match (self.work.must_end(), self.listens.get() && !self.events.is_closed()) {
+            (true, _) => Err(Failure::ServiceStops),
+            (false, false) => Err(Failure::Stdout(io::ErrorKind::BrokenPipe.into())),
+            (false, true) => Ok(()),
+        }
+    }
 }
 
 /// The answer's end: a body of one event a line.
@@ -96,7 +106,7 @@ impl Lines {
                 Ok(Some(event)) => event,
                 // It broke off.
                 Ok(None) => return StatusCode::INTERNAL_SERVER_ERROR,
-                Err(_) => return StatusCode::OK,
+                Err(_) => return StatusCode::ACCEPTED,
             };
             let status = status_of(&event);
             self.held.push_back(event);
@@ -112,7 +122,8 @@ fn status_of(event: &Event) -> Option<StatusCode> {
     match event {
         Event::Note(_) | Event::Waits { .. } | Event::Alive => None,
         Event::Result(_) | Event::Part(_) | Event::Backup(_) => Some(StatusCode::OK),
-        Event::Counting { .. } | Event::Waiting { .. } | Event::At(_) | Event::Over => Some(StatusCode::OK),
+        // It goes on, and may come to anything yet.
+        Event::Counting { .. } | Event::Waiting { .. } | Event::At(_) | Event::Over => Some(StatusCode::ACCEPTED),
         Event::Wants(_) => Some(StatusCode::PRECONDITION_REQUIRED),
         Event::Failure(FailureView { exit_code, .. }) | Event::End(exit_code) => {
             Some(match Exit::of_code(*exit_code).unwrap_or(Exit::Failed) {
@@ -161,13 +172,22 @@ fn written(event: &Event) -> Option<Bytes> {
 
 #[cfg(test)]
 mod tests {
+    use claviger_ontap::Role;
+    use claviger_server::Background;
+
     use super::*;
+
+    fn line() -> (Line, Lines) {
+        super::line(Background::default().begin(Role::Admin).unwrap())
+    }
 
     #[tokio::test]
     async fn what_nobody_reads_ends_and_what_was_done_stays_done() {
         let (line, lines) = line();
+        assert!(line.goes_on().is_ok());
         drop(lines);
         let command = move || {
+            assert!(matches!(line.goes_on(), Err(Failure::Stdout(_))));
             let result = line.take(Event::Result("done".to_owned()));
             let part = line.take(Event::Part("a page".to_owned()));
             (result.is_ok(), matches!(part, Err(Failure::Stdout(error)) if error.kind() == io::ErrorKind::BrokenPipe))

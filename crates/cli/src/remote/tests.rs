@@ -6,6 +6,8 @@ mod parity;
 use std::io::BufRead as _;
 
 use claviger::KeyType;
+use claviger_ontap::Role;
+use claviger_server::{Background, Work};
 use serde_json::{Value, json};
 
 use self::lab::{Lab, PASSWORD, Said, until};
@@ -94,6 +96,10 @@ fn who_is_not_known_or_not_sure_whom_it_talks_to_is_told() {
     let said = lab.claviger(&format!("show --url {} --user admin --password-file @word --url-ca @ca", lab.url()));
     refused(&said, Exit::Passphrase, "refuses the account \"admin\"");
 
+    let hasty = lab.remote_as("hasty", "show");
+    refused(&hasty, Exit::Passphrase, "looks at no password now: nothing was checked");
+    assert!(hasty.err.contains("try again in 7 s"), "{}", hasty.err);
+
     // Another authority, and the system's.
     lab.write("other-ca", &lab::certificate().0);
     for ca in ["--url-ca @other-ca", ""] {
@@ -152,19 +158,44 @@ fn a_request_that_is_none_is_refused_as_the_api_does() {
 }
 
 #[test]
-fn a_command_goes_on_when_its_client_goes_away() {
-    const KEYS: u64 = 20_000;
+fn keys_are_made_until_the_client_goes_away() {
     let lab = Lab::with_svm();
-    let command = json!({ "key": { "create-volumes": { "svm": "vs0", "count": KEYS, "algorithm": null } } });
+    let command = json!({ "key": { "create-volumes": { "svm": "vs0", "count": u64::MAX, "algorithm": null } } });
     let request = json!({ "interface": 1, "form": "text", "watched": true, "command": command });
+    lab.forget();
     let mut lines = lab.begin("admin", &request.to_string());
     let mut line = String::new();
     lines.read_line(&mut line).unwrap();
     assert!(line.contains("counting"), "{line}");
+    // It was answered before it ended.
+    assert_eq!(lab.audited().first().unwrap().1, 202);
+    let svm = lab.engine().svm_named("vs0").unwrap().id();
+    let count = || lab.engine().count_keys(svm).unwrap().get(&KeyType::Vek).copied().unwrap_or_default();
+    until(|| count() > 0);
     drop(lines);
 
-    let svm = lab.engine().svm_named("vs0").unwrap().id();
-    until(|| lab.engine().count_keys(svm).unwrap().get(&KeyType::Vek) == Some(&KEYS));
+    until(|| all_of(&lab).len() == Background::MOST);
+    // What it was at is whole.
+    assert_eq!(count() % 1_024, 0);
+}
+
+/// All the room that there is for commands of an administrator.
+fn all_of(lab: &Lab) -> Vec<Work> {
+    std::iter::from_fn(|| lab.commands().begin(Role::Admin)).collect()
+}
+
+#[test]
+fn commands_beyond_their_limit_are_told_when_to_come_again() {
+    let lab = Lab::with_svm();
+    let readers: Vec<_> = std::iter::from_fn(|| lab.commands().begin(Role::ReadOnly)).collect();
+    let busy = lab.remote_as("reader", "show");
+    refused(&busy, Exit::Service, "runs as many commands as it takes");
+    assert!(busy.err.contains("try again in 5 s"), "{}", busy.err);
+    assert_eq!(lab.remote("show").exit, Exit::Done);
+    let others = all_of(&lab);
+    refused(&lab.remote("show"), Exit::Service, "runs as many commands as it takes");
+    drop((readers, others));
+    assert_eq!(lab.remote_as("reader", "show").exit, Exit::Done);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -106,6 +107,27 @@ fn an_operator_runs_a_hierarchy_from_afar() {
     for secret in [PASSPHRASE, OTHER_PASSPHRASE].map(|word| [word.to_owned(), to_hex(word)]).as_flattened() {
         assert!(!log.contains(secret));
     }
+}
+
+#[test]
+fn a_stop_ends_what_makes_keys_without_end() {
+    let mut daemon = Daemon::start();
+    daemon.json("keystore create onboard --passphrase-file p");
+    daemon.json("svm create vs0");
+    let making = Command::new(env!("CARGO_BIN_EXE_claviger"))
+        .args(["key", "create", "--svm", "vs0", "--count", "1000000000"])
+        .current_dir(daemon.place.path(""))
+        .env("CLAVIGER_PROFILE_FILE", daemon.place.path("profiles"))
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    while daemon.json("show")["svms"][1]["keys"]["volume"].as_u64().unwrap_or_default() == 0 {}
+    let begun = Instant::now();
+    daemon.stop();
+    assert!(begun.elapsed() < Duration::from_secs(20), "it was not asked to end");
+    let made = making.wait_with_output().unwrap();
+    assert_eq!(made.status.code(), Some(9));
+    assert!(stderr(&made).contains("the service stops, and the command with it"), "{}", stderr(&made));
 }
 
 fn to_hex(word: &str) -> String {

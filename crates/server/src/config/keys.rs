@@ -76,7 +76,7 @@ pub(super) fn check(raw: Raw) -> Result<Config, ConfigErrors> {
             body_timeout: keys.seconds("limits.body_timeout", 30),
             idle_timeout: keys.seconds("limits.idle_timeout", 120),
             connections: keys.take("limits.connections", number(1..=65_536)).unwrap_or(512),
-            requests: keys.take("limits.requests", number(1..=65_536)).unwrap_or(64),
+            requests: keys.take("limits.requests", number(1..=4_096)).unwrap_or(64),
             stop_timeout: keys.seconds("limits.stop_timeout", 30),
         },
         log: Log {

@@ -3,18 +3,20 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::activity::{Activity, Carried, Noticing};
+use super::sources::Sources;
 use crate::config::Limits;
 use crate::metrics::names;
 use crate::site::{Peer, Site};
@@ -36,6 +38,7 @@ pub(super) async fn accept(
     connections: Arc<Semaphore>,
     mut stopping: watch::Receiver<bool>,
 ) {
+    let sources = Sources::new(site.limits.connections);
     loop {
         // Those that find no room wait in the kernel's queue.
         let next = async {
@@ -48,9 +51,19 @@ pub(super) async fn accept(
             accepted = next => accepted,
         };
         match accepted {
-            Ok((stream, from, room)) => {
-                tokio::spawn(serve(Arc::clone(&site), stream, from, room, stopping.clone()));
-            }
+            Ok((stream, from, room)) => match sources.enter(from.ip()) {
+                Some(entered) => {
+                    let serve = serve(Arc::clone(&site), stream, from, stopping.clone());
+                    tokio::spawn(async move {
+                        serve.await;
+                        drop((entered, room));
+                    });
+                }
+                None => {
+                    site.registry.count(names::REFUSED, &[("limit", "connections_of_one")]);
+                    tracing::debug!(%from, "a connection was refused: there are many from there");
+                }
+            },
             Err(error) => {
                 tracing::warn!(%error, "a connection was not accepted");
                 tokio::time::sleep(PAUSE).await;
@@ -65,19 +78,18 @@ fn open_of(limits: &Limits, connections: &Semaphore) -> f64 {
     u32::try_from(open).unwrap_or(u32::MAX).into()
 }
 
-async fn serve(
-    site: Arc<Site>,
-    stream: TcpStream,
-    from: SocketAddr,
-    room: OwnedSemaphorePermit,
-    stopping: watch::Receiver<bool>,
-) {
+async fn serve(site: Arc<Site>, stream: TcpStream, from: SocketAddr, mut stopping: watch::Receiver<bool>) {
     // Answers are small; waiting for more to send only delays them.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, %from, "an option of a connection was not set");
     }
     let handshake = TlsAcceptor::from(site.tls.server()).accept(stream);
-    match timeout(site.limits.handshake_timeout, handshake).await {
+    let shaken = tokio::select! {
+        shaken = timeout(site.limits.handshake_timeout, handshake) => shaken,
+        // Nothing has been asked yet.
+        _ = stopping.wait_for(|stop| *stop) => return,
+    };
+    match shaken {
         Ok(Ok(stream)) => serve_http(site, stream, from, stopping).await,
         Ok(Err(error)) => tracing::debug!(%error, %from, "a TLS handshake failed"),
         Err(_) => {
@@ -85,7 +97,6 @@ async fn serve(
             tracing::debug!(%from, "a TLS handshake took too long");
         }
     }
-    drop(room);
 }
 
 async fn serve_http(site: Arc<Site>, stream: TlsStream<TcpStream>, from: SocketAddr, stopping: watch::Receiver<bool>) {
@@ -99,15 +110,11 @@ async fn serve_http(site: Arc<Site>, stream: TlsStream<TcpStream>, from: SocketA
         let activity = Arc::clone(&activity);
         move |request| {
             let running = activity.begin();
+            let activity = Arc::clone(&activity);
             let answer = Arc::clone(&site).answer(peer.clone(), request);
-            async move {
-                let answer = answer.await;
-                drop(running);
-                answer
-            }
+            async move { answer.await.map(|answer| answer.map(|body| Carried::new(body, activity, running))) }
         }
     });
-    let stream = TokioIo::new(stream);
     match is_http2 {
         true => {
             let mut http = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
@@ -116,15 +123,13 @@ async fn serve_http(site: Arc<Site>, stream: TlsStream<TcpStream>, from: SocketA
                 .max_header_list_size(u32::try_from(HEADER_BYTES).unwrap_or(u32::MAX))
                 .keep_alive_interval(limits.idle_timeout / 2)
                 .keep_alive_timeout(limits.header_timeout);
-            drive(http.serve_connection(stream, service), &activity, &limits, stopping).await;
+            drive(http.serve_connection(TokioIo::new(stream), service), &activity, &limits, stopping).await;
         }
         false => {
             let mut http = hyper::server::conn::http1::Builder::new();
-            http.timer(TokioTimer::new())
-                .header_read_timeout(limits.header_timeout)
-                .max_headers(HEADERS)
-                .max_buf_size(HEADER_BYTES)
-                .half_close(false);
+            // It counts the wait for the next request too, which is another limit.
+            http.header_read_timeout(None).max_headers(HEADERS).max_buf_size(HEADER_BYTES).half_close(false);
+            let stream = TokioIo::new(Noticing::new(stream, Arc::clone(&activity)));
             drive(http.serve_connection(stream, service), &activity, &limits, stopping).await;
         }
     }
@@ -154,59 +159,5 @@ async fn drive(
                 told = true;
             }
         }
-    }
-}
-
-/// What a connection is at.
-struct Activity {
-    state: Mutex<Work>,
-}
-
-#[derive(Clone, Copy)]
-struct Work {
-    running: usize,
-    /// When it began, or the last request ended.
-    since: Instant,
-    /// No request has come yet.
-    is_new: bool,
-}
-
-impl Activity {
-    fn new() -> Self {
-        Self { state: Work { running: 0, since: Instant::now(), is_new: true }.into() }
-    }
-
-    fn begin(self: &Arc<Self>) -> Running {
-        let mut work = self.work();
-        (work.running, work.is_new) = (work.running + 1, false);
-        Running(Arc::clone(self))
-    }
-
-    /// Ends when the first request, or the next one, is overdue.
-    async fn too_idle(&self, limits: &Limits) {
-        loop {
-            let Work { running, since, is_new } = *self.work();
-            let patience = if is_new { limits.header_timeout } else { limits.idle_timeout };
-            let now = Instant::now();
-            let deadline = if running > 0 { now + patience } else { since + patience };
-            if deadline <= now {
-                return;
-            }
-            sleep_until(deadline).await;
-        }
-    }
-
-    fn work(&self) -> MutexGuard<'_, Work> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A request that runs.
-struct Running(Arc<Activity>);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let mut work = self.0.work();
-        (work.running, work.since) = (work.running.saturating_sub(1), Instant::now());
     }
 }

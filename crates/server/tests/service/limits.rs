@@ -32,6 +32,47 @@ fn a_header_that_does_not_end_ends_the_connection() {
 }
 
 #[test]
+fn the_next_request_may_take_longer_than_its_header() {
+    let service = Service::with(|config| config.limits.header_timeout = SHORT);
+    let mut connection = service.connect();
+    for _ in 0..2 {
+        connection.send(b"GET /healthz HTTP/1.1\r\nHost: t\r\n\r\n");
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"ok\n") {
+            let mut bytes = [0; 256];
+            let read = connection.tls.read(&mut bytes).unwrap();
+            assert!(read > 0, "the connection was closed");
+            answer.extend_from_slice(&bytes[..read]);
+        }
+        thread::sleep(2 * SHORT);
+    }
+    // Once it has begun, it may not.
+    connection.send(b"GET /healthz HTTP/1.1\r\nHost: ");
+    assert!(connection.rest().is_empty());
+}
+
+#[test]
+fn a_connection_that_nobody_uses_is_closed() {
+    let service = Service::with(|config| config.limits.idle_timeout = SHORT);
+    let mut connection = service.connect();
+    connection.send(b"GET /healthz HTTP/1.1\r\nHost: t\r\n\r\n");
+    assert!(connection.rest().ends_with(b"ok\n"));
+}
+
+#[test]
+fn an_answer_that_comes_slowly_comes_whole() {
+    let service = Service::with(|config| config.limits.idle_timeout = SHORT);
+    let mut connection = service.connect();
+    connection.send_request(&Method::POST, "/api/stream", Some(ADMIN.as_bytes()), b"");
+    service.wait_for_arrival();
+    // Long enough for a service that takes it for idle.
+    thread::sleep(3 * SHORT);
+    service.open_gate();
+    let answer = connection.answer();
+    assert!(answer.body.contains("streamed"), "{answer:?}");
+}
+
+#[test]
 fn a_handshake_that_does_not_end_ends_the_connection() {
     let service = Service::with(|config| config.limits.handshake_timeout = SHORT);
     let mut stream = TcpStream::connect(service.address).unwrap();

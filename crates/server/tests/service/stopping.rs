@@ -1,12 +1,14 @@
 //! Stopping, and clients that leave.
 
+use std::io::Read as _;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::http::Method;
+use claviger_ontap::Role;
 use claviger_server::{DevSite, Registry, Server};
 
-use crate::support::{ADMIN, Service, arena};
+use crate::support::{ADMIN, LONG, Service, arena};
 
 #[test]
 fn what_has_begun_is_answered_before_the_service_stops() {
@@ -27,6 +29,22 @@ fn what_has_begun_is_answered_before_the_service_stops() {
     let lines = service.audit();
     let events: Vec<_> = lines.iter().map(|line| line["event"].as_str().unwrap()).collect();
     assert_eq!(events, ["started", "request", "result", "stopped"]);
+}
+
+#[test]
+fn a_stop_waits_for_no_handshake() {
+    let mut service = Service::with(|config| {
+        config.limits.handshake_timeout = LONG;
+        config.limits.stop_timeout = LONG;
+    });
+    let mut silent = std::net::TcpStream::connect(service.address).unwrap();
+    silent.set_read_timeout(Some(LONG)).unwrap();
+    // It was accepted after the other.
+    assert_eq!(service.get("/healthz", None).status, 200);
+    let begun = Instant::now();
+    service.server.take().unwrap().stop();
+    assert!(begun.elapsed() < LONG / 2);
+    assert_eq!(silent.read(&mut [0]).unwrap(), 0);
 }
 
 #[test]
@@ -62,6 +80,25 @@ fn a_request_goes_on_when_its_client_leaves() {
     let lines = service.audit();
     let events: Vec<_> = lines.iter().map(|line| line["event"].as_str().unwrap()).collect();
     assert_eq!(events, ["started", "request", "result", "stopped"]);
+}
+
+#[test]
+fn a_stop_waits_for_work_that_outlasts_its_answer() {
+    let mut service = Service::with(|config| config.limits.stop_timeout = LONG);
+    let work = service.background.begin(Role::ReadOnly).unwrap();
+    let server = service.server.take().unwrap();
+    thread::scope(|scope| {
+        let stopping = scope.spawn(|| server.stop());
+        while !work.must_end() {
+            thread::yield_now();
+        }
+        // Long enough for a stop that does not wait.
+        thread::sleep(Duration::from_millis(300));
+        assert!(!stopping.is_finished());
+        assert!(service.background.begin(Role::Admin).is_none());
+        drop(work);
+        stopping.join().unwrap();
+    });
 }
 
 #[test]

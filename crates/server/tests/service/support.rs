@@ -1,21 +1,24 @@
 //! A service over a hierarchy of its own, and a client that shows every byte.
 
+use std::convert::Infallible;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use axum::Router;
+use axum::body::{Body, Bytes};
 use axum::extract::{Extension, State};
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
-use axum::{Router, body::Bytes};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use claviger::{Arena, ArenaOptions, Engine, SecretBytes};
 use claviger_ontap::{Audited, Caller, Role};
-use claviger_server::{Accounts, Config, Overrides, Registry, Server, audit_file};
+use claviger_server::{Accounts, Background, Config, Overrides, Registry, Server, audit_file};
+use http_body_util::channel::Channel;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -52,6 +55,7 @@ pub(crate) struct Service {
     pub(crate) server: Option<Server>,
     pub(crate) address: SocketAddr,
     pub(crate) gate: Arc<Gate>,
+    pub(crate) background: Background,
     pub(crate) authority: PathBuf,
     pub(crate) dir: TempDir,
 }
@@ -88,10 +92,11 @@ impl Service {
         let mut config = Config::load(None, [], overrides).unwrap();
         change(&mut config);
         let gate = Arc::new(Gate { arrived: Semaphore::new(0), open: Semaphore::new(0) });
-        let server = Server::start(&config, Arc::new(engine), Registry::default(), api(&gate)).unwrap();
+        let (engine, background) = (Arc::new(engine), Background::default());
+        let server = Server::start_with(&config, engine, Registry::default(), api(&gate), background.clone()).unwrap();
         let address = server.address();
         let authority = data_dir.join("tls/ca.pem");
-        Self { server: Some(server), address, gate, authority, dir }
+        Self { server: Some(server), address, gate, background, authority, dir }
     }
 
     pub(crate) fn data_dir(&self) -> PathBuf {
@@ -244,6 +249,7 @@ fn api(gate: &Arc<Gate>) -> Router {
         .route("/api/len", any(|body: Bytes| async move { body.len().to_string() }))
         .route("/api/panic", any(panics))
         .route("/api/wait", any(wait))
+        .route("/api/stream", any(stream))
         .with_state(Arc::clone(gate))
 }
 
@@ -269,4 +275,15 @@ async fn wait(State(gate): State<Arc<Gate>>) -> &'static str {
     gate.arrived.add_permits(1);
     gate.open.acquire().await.unwrap().forget();
     "waited"
+}
+
+/// The head of the answer comes at once, and the rest when the gate is opened.
+async fn stream(State(gate): State<Arc<Gate>>) -> Body {
+    let (mut end, body) = Channel::<Bytes, Infallible>::new(1);
+    tokio::spawn(async move {
+        gate.arrived.add_permits(1);
+        gate.open.acquire().await.unwrap().forget();
+        end.send_data(Bytes::from_static(b"streamed")).await.unwrap();
+    });
+    Body::new(body)
 }

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::http::header::RETRY_AFTER;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::serve::Listener;
@@ -21,6 +23,7 @@ use clap::Parser as _;
 use claviger::store::{Batch, Expect, open_store};
 use claviger::{Engine, Options, StoreKind, StoreOptions, Table, certificates_from_pem};
 use claviger_ontap::{Audited, Caller, Problem, Role};
+use claviger_server::Background;
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::PrivatePkcs8KeyDer;
@@ -141,6 +144,11 @@ impl Lab {
         &self.service.engine
     }
 
+    /// Where the service's commands find room.
+    pub(super) fn commands(&self) -> &Background {
+        &self.service.commands
+    }
+
     /// A command as it is. `@name` is a file beside the hierarchies.
     pub(super) fn claviger(&self, command: &str) -> Said {
         run(&self.root, command)
@@ -244,6 +252,7 @@ pub(super) fn certificate() -> (String, PrivatePkcs8KeyDer<'static>) {
 struct Service {
     url: String,
     engine: Arc<Engine>,
+    commands: Background,
     seen: Arc<Seen>,
     _runtime: Runtime,
 }
@@ -260,7 +269,9 @@ impl Service {
         let engine = Arc::new(Engine::open(&dir, Options::default()).unwrap());
         let store = StoreKind::of(&dir.join("store")).unwrap();
         let seen = Arc::new(Seen::default());
-        let router = router(Arc::clone(&engine), store).layer(from_fn_with_state(Arc::clone(&seen), authenticate));
+        let commands = Background::default();
+        let router = router(Arc::clone(&engine), store, commands.clone());
+        let router = router.layer(from_fn_with_state(Arc::clone(&seen), authenticate));
         let tls = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()
@@ -272,7 +283,7 @@ impl Service {
         let url = format!("https://localhost:{}", tcp.local_addr().unwrap().port());
         let listener = Tls { tcp, acceptor: TlsAcceptor::from(Arc::new(tls)) };
         runtime.spawn(async { axum::serve(listener, router).await });
-        Self { url, engine, seen, _runtime: runtime }
+        Self { url, engine, commands, seen, _runtime: runtime }
     }
 }
 
@@ -309,7 +320,11 @@ async fn authenticate(State(seen): State<Arc<Seen>>, mut request: Request, next:
         ("admin", PASSWORD) => Some(Role::Admin),
         ("reader", PASSWORD) => Some(Role::ReadOnly),
         ("forgotten", PASSWORD) => None,
-        _ => return Problem::new(axum::http::StatusCode::UNAUTHORIZED, 6_691_623, "who are you?").into_response(),
+        ("hasty", _) => {
+            let problem = Problem::new(StatusCode::UNAUTHORIZED, 6_691_623, "nothing was checked");
+            return ([(RETRY_AFTER, "7")], problem).into_response();
+        }
+        _ => return Problem::new(StatusCode::UNAUTHORIZED, 6_691_623, "who are you?").into_response(),
     };
     if let Some(role) = role {
         let name = name.to_owned();
