@@ -20,7 +20,7 @@ use crate::keystores::{KeystoreError, Present};
 use crate::live::{Keks, LiveSvm};
 use crate::live_keystores::Keystores;
 use crate::operations::is_conflict;
-use crate::records::{Body, KekList, KeystoreRecord, Operation, Read, RecordError, Task};
+use crate::records::{Body, KekList, KeystoreRecord, Operation, Read, RecordError, SvmRecord, Task};
 
 impl Engine {
     /// Deletes the cluster's onboard keystore, with the KEKs without keys that it keeps. Looked at in this order: encrypted volumes whose
@@ -151,25 +151,21 @@ impl Core {
     }
 
     fn announce(&self, live: &Arc<LiveSvm>, marked: &Present) -> Result<Option<Read<KekList>>, DeleteOnboardError> {
-        let svm = live.id;
+        let (svm, keystore) = (live.id, marked.record.body.keystore);
         loop {
-            let keks = live.keks.load_full();
-            self.refuse_lost_keks(live, &keks).map_err(DeleteOnboardError::Looking)?;
-            let keystore = marked.record.body.keystore;
-            let Some(list) = keks.list().filter(|list| list.body.is_kept_by(keystore)) else { return Ok(None) };
+            let list = self.durable_keks(live).map_err(DeleteOnboardError::Looking)?;
+            let Some(list) = list.filter(|list| list.body.is_kept_by(keystore)) else { return Ok(None) };
             let announced = match list.body.operation {
-                Some(Operation::DeleteKeystore) => Ok(list.clone()),
+                Some(Operation::DeleteKeystore) => Ok(list),
                 Some(Operation::Rekey { .. } | Operation::Delete | Operation::Disable { .. }) => {
                     return Err(DeleteOnboardError::Busy { svm });
                 }
-                None => self.set_operation(live, list, Some(Operation::DeleteKeystore)),
+                None => self.set_operation(live, &list, Some(Operation::DeleteKeystore)),
             };
             let announced = match announced {
                 Ok(announced) => announced,
-                // Deleted meanwhile.
-                Err(error) if is_conflict(&error) && self.live.svm(svm).is_none() => return Ok(None),
-                // Another operation was faster.
-                Err(error) if is_conflict(&error) && live.changed_since(&keks) => continue,
+                // Another operation was faster, or the SVM is gone.
+                Err(error) if is_conflict(&error) => continue,
                 Err(error) => return Err(error.into()),
             };
             let found = self.scan_keys(svm.as_bytes(), None, 1);
@@ -185,6 +181,37 @@ impl Core {
                 // Nobody knows what it is the key of.
                 Some(Err(_)) => Err(Refusal::EncryptedVolumes { svm }.into()),
             };
+        }
+    }
+
+    /// The SVM's KEKs as the store has them: what is durable counts, whether it is published yet or not. Fails where they are lost.
+    fn durable_keks(&self, live: &Arc<LiveSvm>) -> Result<Option<Read<KekList>>, KeyError> {
+        let svm = live.id;
+        let key = KekList::key_of(svm);
+        match self.records.read::<KekList>(&key) {
+            Ok(Some(list)) => {
+                // Of a commit that is about to be published, or whose answer was lost: nobody else publishes that.
+                if matches!(live.keks.load().as_ref(), Keks::None) {
+                    self.adopt_first_kek(live)?;
+                }
+                Ok(Some(list))
+            }
+            Ok(None) => {
+                let keks = live.keks.load_full();
+                self.refuse_lost_keks(live, &keks)?;
+                let is_there =
+                    |table, key: &[u8]| Ok::<_, RecordError>(self.records.store().get(table, key)?.is_some());
+                // In memory and in the store no more; an SVM's deletion takes both records in one commit.
+                if keks.list().is_some()
+                    && !is_there(Table::Keks, &key)?
+                    && is_there(Table::Svms, &SvmRecord::key_of(svm))?
+                {
+                    return Err(KeyError::NoKek { svm });
+                }
+                Ok(None)
+            }
+            Err(error @ RecordError::Store(_)) => Err(error.into()),
+            Err(_) => Err(KeyError::KekDamaged { svm }),
         }
     }
 

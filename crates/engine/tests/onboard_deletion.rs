@@ -236,6 +236,63 @@ fn a_first_kek_that_is_written_while_it_goes_is_not_used() {
     stage.is_gone();
 }
 
+/// What is durable counts, whether it is published yet or not.
+#[test]
+fn a_first_kek_that_is_durable_and_not_yet_used_goes_with_the_keystore() {
+    let stage = Stage::new();
+    let svm = stage.svm;
+    let made = stage.store.hold_after(move |write| write.puts(Table::Keks, svm.as_bytes()));
+    thread::scope(|scope| {
+        let created = scope.spawn(|| stage.create(1));
+        made.reached();
+        let looked = stage.store.hold_after(move |write| write.gets(Table::Keks, svm.as_bytes()));
+        let announced = stage.hold_keystore();
+        let deleted = scope.spawn(|| stage.engine.delete_onboard());
+        announced.reached();
+        announced.release();
+        // The deletion sees it before whoever made it goes on.
+        looked.reached();
+        made.release();
+        looked.release();
+        let (created, deleted) = (created.join().unwrap(), deleted.join().unwrap());
+        // One of the two: what is acknowledged opens.
+        match (created, deleted) {
+            (Ok(key), Err(DeleteOnboardError::Refused(Refusal::EncryptedVolumes { .. }))) => {
+                assert_eq!(bytes(common::open(&stage.disk).open_key(svm, volume(1)).unwrap().newest()), key);
+                stage.serves();
+            }
+            (Err(KeyError::NoKeystore), Ok(())) => stage.is_gone(),
+            other => panic!("{other:?}"),
+        }
+    });
+}
+
+#[test]
+fn a_kek_whose_move_to_the_keystore_is_durable_and_not_yet_used_stands_against_it() {
+    let stage = Stage::new();
+    create_enabled(&stage.engine, stage.svm, "A", 1);
+    let key = stage.create(1).unwrap();
+    let svm = stage.svm;
+    let announced = stage.hold_keystore();
+    thread::scope(|scope| {
+        let deleted = scope.spawn(|| stage.engine.delete_onboard());
+        announced.reached();
+        let moved = stage.store.hold_after(move |write| write.puts(Table::Keks, svm.as_bytes()));
+        let job = stage.engine.switch(svm, stage.keystore).unwrap();
+        moved.reached();
+        let looked = stage.store.hold_after(move |write| write.gets(Table::Keks, svm.as_bytes()));
+        announced.release();
+        looked.reached();
+        moved.release();
+        looked.release();
+        let refused = deleted.join().unwrap().unwrap_err();
+        assert!(matches!(refused, DeleteOnboardError::Refused(Refusal::EncryptedVolumes { .. })), "{refused:?}");
+        job.wait().unwrap();
+    });
+    assert_eq!(bytes(common::open(&stage.disk).open_key(svm, volume(1)).unwrap().newest()), key);
+    stage.serves();
+}
+
 #[test]
 fn no_key_is_made_once_none_was_found() {
     let stage = Stage::with_kek();
