@@ -402,7 +402,13 @@ impl Core {
             let page = page.map_err(RecordError::Store)?;
             let last = page.last().map(|entry| entry.key.clone());
             for entry in page {
-                let naming = self.records.open::<VolumeNameRecord>(&entry.key, entry.value)?;
+                let naming = match self.records.open::<VolumeNameRecord>(&entry.key, entry.value) {
+                    Ok(naming) => naming,
+                    Err(error) => {
+                        self.refuse_lost_key_under(&entry.key, error)?;
+                        continue;
+                    }
+                };
                 let key = store_key(svm, ObjectRef::Volume(naming.body.volume));
                 if self.records.store().get(Table::Keys, &key).map_err(RecordError::Store)?.is_none() {
                     self.refuse_lost_key(&naming)?;
@@ -415,22 +421,58 @@ impl Core {
         }
     }
 
+    /// Whether the SVM has keys, or an encrypted volume whose key record is lost and may come back.
+    pub(crate) fn needs_keks(&self, svm: SvmId) -> Result<bool, KeyError> {
+        if !self.scan_keys(svm.as_bytes(), None, 1)?.is_empty() {
+            return Ok(true);
+        }
+        match self.refuse_lost_volume_keys(svm, || Ok(())) {
+            Ok(()) => Ok(false),
+            Err(KeyError::VolumeKeyMissing { .. }) => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Fails where this volume, which has no key record, needs one.
     fn refuse_lost_key(&self, naming: &Read<VolumeNameRecord>) -> Result<(), KeyError> {
-        let volume = naming.body.volume;
-        let key = VolumeRecord::key_of(volume);
-        let is_lost = match self.records.read::<VolumeRecord>(&key)? {
-            // It goes in one commit with its key: where it is still the same, only the key is gone.
-            Some(read) if read.body.key.is_some() => self.get_volume(&key)?.as_ref() == Some(&read.raw),
-            Some(_) => false,
+        let key = VolumeRecord::key_of(naming.body.volume);
+        match self.records.read::<VolumeRecord>(&key)? {
+            Some(read) => self.refuse_without_key(&read),
             // Nobody knows whether it was encrypted.
             None if self.get_volume(&naming.body.key())?.as_ref() == Some(&naming.raw) => {
-                return Err(RecordError::Lost { name: RecordName::of::<VolumeRecord>(&key) }.into());
+                Err(RecordError::Lost { name: RecordName::of::<VolumeRecord>(&key) }.into())
             }
-            None => false,
-        };
+            None => Ok(()),
+        }
+    }
+
+    /// The same for the volume whose name's record does not open: its own record tells, which is looked for among all. `error` says what is
+    /// wrong with the name.
+    fn refuse_lost_key_under(&self, name: &[u8], error: RecordError) -> Result<(), KeyError> {
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let page = self.records.store().scan(Table::Volumes, VolumeRecord::PREFIX, after.as_deref(), PAGE);
+            let page = page.map_err(RecordError::Store)?;
+            let Some(last) = page.last().map(|entry| entry.key.clone()) else { return Err(error.into()) };
+            // One that does not open may be the one that is meant: then none is found.
+            let mut volumes = page.into_iter().filter_map(|entry| self.records.open(&entry.key, entry.value).ok());
+            if let Some(read) = volumes.find(|read: &Read<VolumeRecord>| read.body.naming().key() == name) {
+                return self.refuse_without_key(&read);
+            }
+            after = Some(last);
+        }
+    }
+
+    /// Fails where the volume is encrypted and its key record is gone. Both go in one commit: where the volume is still the same, only the
+    /// key is.
+    fn refuse_without_key(&self, read: &Read<VolumeRecord>) -> Result<(), KeyError> {
+        let VolumeRecord { volume, svm, name, key, .. } = &read.body;
+        let record = store_key((*svm).into(), read.body.object());
+        let is_lost = key.is_some()
+            && self.records.store().get(Table::Keys, &record).map_err(RecordError::Store)?.is_none()
+            && self.get_volume(&read.body.key())?.as_ref() == Some(&read.raw);
         match is_lost {
-            true => Err(KeyError::VolumeKeyMissing { volume, name: naming.body.name.clone() }),
+            true => Err(KeyError::VolumeKeyMissing { volume: *volume, name: name.clone() }),
             false => Ok(()),
         }
     }
