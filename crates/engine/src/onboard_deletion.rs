@@ -11,7 +11,7 @@ use claviger_store::{Batch, Table};
 use claviger_wrap::{KeyType, SvmId};
 
 use crate::engine::{Core, Engine};
-use crate::error::{Advice, Blame, Fault};
+use crate::error::{Advice, Blame, Fault, chain};
 use crate::guards::Refusal;
 use crate::keks::without_keks;
 use crate::key_error::KeyError;
@@ -27,7 +27,7 @@ impl Engine {
     /// keys it protects, drives with keys, encrypted aggregates, encrypted core files; and that no KEK is being moved to it or from it.
     ///
     /// A deletion that was interrupted, or stopped because the store or the keeper failed, goes on when it is asked for again, or when the
-    /// hierarchy is opened. Until then no KEK can come to the keystore, and every key opens.
+    /// hierarchy is opened, unless something stands against it then. Until then no KEK can come to the keystore, and every key opens.
     ///
     /// # Errors
     /// [`DeleteOnboardError`]; where it is refused, nothing has changed.
@@ -36,9 +36,6 @@ impl Engine {
         let _changing = core.keystore.changing();
         let present = core.keystore.present()?;
         let keystore = present.record.body.keystore;
-        if !present.record.body.deleting {
-            core.may_delete_onboard(&present)?;
-        }
         core.delete_onboard(present)?;
         tracing::info!(%keystore, "onboard keystore deleted");
         Ok(())
@@ -46,7 +43,7 @@ impl Engine {
 }
 
 impl Core {
-    /// Goes on with a deletion that was interrupted.
+    /// Goes on with a deletion that was interrupted, if nothing stands against it now.
     pub(crate) fn finish_onboard_deletion(&self) {
         let _changing = self.keystore.changing();
         let Ok(present) = self.keystore.present() else { return };
@@ -70,6 +67,9 @@ impl Core {
                 return Err(Refusal::EncryptedVolumes { svm: live.id }.into());
             }
         }
+        for live in svms.values().filter(|live| kept(live) || matches!(live.keks.load().as_ref(), Keks::None)) {
+            self.refuse_lost_volumes(live.id)?;
+        }
         let has = |of| -> Result<bool, DeleteOnboardError> {
             svms.keys().try_fold(false, |found, svm| Ok(found || self.has_keys_of(*svm, of)?))
         };
@@ -84,6 +84,14 @@ impl Core {
         let prefix = [svm.as_bytes().as_slice(), &[key_type.number()]].concat();
         let found = self.scan_keys(&prefix, None, 1).map_err(|error| DeleteOnboardError::Looking(error.into()))?;
         Ok(!found.is_empty())
+    }
+
+    /// Refuses where an encrypted volume's key record is lost: it may come back from a copy, under a KEK that the keystore keeps.
+    fn refuse_lost_volumes(&self, svm: SvmId) -> Result<(), DeleteOnboardError> {
+        self.refuse_lost_volume_keys(svm, || Ok(())).map_err(|error| match error {
+            KeyError::VolumeKeyMissing { .. } => Refusal::EncryptedVolumes { svm }.into(),
+            error => DeleteOnboardError::Looking(error),
+        })
     }
 
     /// Refuses while a KEK of the SVM moves to the keystore or from it, or a move was interrupted.
@@ -103,17 +111,17 @@ impl Core {
         }
     }
 
-    /// Deletes a keystore that nothing stood against. `changing` of the keystore is held.
+    /// Deletes the keystore, or goes on with that, unless something stands against it. `changing` of the keystore is held.
     fn delete_onboard(&self, present: Present) -> Result<(), DeleteOnboardError> {
-        let marked = self.mark(present, true)?;
+        let is_begun = present.record.body.deleting;
+        let marked = match self.may_delete_onboard(&present) {
+            Ok(()) => self.mark(present, true)?,
+            Err(refused) if is_begun => return Err(self.taken_back(present, refused)),
+            Err(refused) => return Err(refused),
+        };
         let announced = match self.announce_all(&marked) {
             Ok(announced) => announced,
-            // Nothing was dropped yet: where one has been, nothing is found that refuses.
-            Err(refused @ (DeleteOnboardError::Refused(_) | DeleteOnboardError::Busy { .. })) => {
-                self.take_back(marked)?;
-                return Err(refused);
-            }
-            Err(error) => return Err(error),
+            Err(refused) => return Err(self.taken_back(marked, refused)),
         };
         for Announced { live, list } in announced {
             self.drop_keks(&live, &list).map_err(|source| DeleteOnboardError::Kek { svm: live.id, source })?;
@@ -125,6 +133,21 @@ impl Core {
         self.commit(batch).map_err(|source| DeleteOnboardError::Record { source })?;
         self.keystore.publish_none();
         Ok(())
+    }
+
+    /// Why the keystore is not deleted, with all announcements taken back. KEKs without keys that a deletion which was interrupted has
+    /// dropped stay dropped: whoever makes a key makes a KEK.
+    fn taken_back(&self, marked: Present, refused: DeleteOnboardError) -> DeleteOnboardError {
+        match self.take_back(marked) {
+            Ok(()) => refused,
+            Err(error) => {
+                tracing::error!(
+                    error = chain(&refused),
+                    "the onboard keystore is not deleted, and stays announced as if it were"
+                );
+                error.into()
+            }
+        }
     }
 
     /// Says durably whether the keystore is being deleted.
@@ -171,7 +194,7 @@ impl Core {
             let found = self.scan_keys(svm.as_bytes(), None, 1);
             let found = found.map_err(|error| DeleteOnboardError::Looking(error.into()))?;
             return match found.first().map(|entry| parse_store_key(&entry.key)) {
-                None => Ok(Some(announced)),
+                None => self.refuse_lost_volumes(svm).map(|()| Some(announced)),
                 Some(Ok((_, object))) => Err(match object.key_type() {
                     KeyType::Vek => Refusal::EncryptedVolumes { svm },
                     KeyType::Aek => Refusal::NaeAggregates,
@@ -294,12 +317,12 @@ pub enum DeleteOnboardError {
 }
 
 impl DeleteOnboardError {
-    /// Whether the keystore stays as it was: the deletion was refused before anything was dropped.
+    /// Whether the keystore stays: the deletion was refused, or could not be looked into, and whatever was announced is taken back.
     #[must_use]
     pub const fn is_refusal(&self) -> bool {
         match self {
-            Self::None | Self::DamagedRecord | Self::Refused(_) | Self::Busy { .. } => true,
-            Self::Looking(_) | Self::Kek { .. } | Self::Record { .. } | Self::Announcing(_) => false,
+            Self::None | Self::DamagedRecord | Self::Refused(_) | Self::Busy { .. } | Self::Looking(_) => true,
+            Self::Kek { .. } | Self::Record { .. } | Self::Announcing(_) => false,
         }
     }
 }

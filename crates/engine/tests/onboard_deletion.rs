@@ -11,7 +11,7 @@ use claviger::store::MemoryStore;
 use claviger::store::faults::Crash;
 use claviger::{
     Blame, Cause, DeleteOnboardError, Engine, Fact, FactName, Facts, Fault, JobError, KeyAlgorithm, KeyError,
-    KeystoreState, ObjectRef, OnboardMode, Options, Refusal, SvmId, Table,
+    KeystoreState, NewVolume, ObjectRef, OnboardMode, Options, Refusal, SvmId, Table,
 };
 use common::stores::{Held, HoldingStore, Write};
 use common::vault::{create_enabled, options_with, vault};
@@ -205,6 +205,71 @@ fn what_nobody_can_read_stands_against_it() {
     assert!(matches!(engine.delete_onboard(), Err(DeleteOnboardError::Looking(KeyError::NoKek { .. }))));
     common::put(&*stage.disk, Table::Keks, stage.svm.as_bytes(), &raw);
     assert!(records(&*stage.disk).len() == before.len() + 1);
+}
+
+#[test]
+fn a_volume_whose_key_record_is_lost_stands_against_it() {
+    let stage = Stage::new();
+    let made = stage.engine.create_volume(stage.svm, &NewVolume::encrypted("vol".parse().unwrap())).unwrap();
+    let object = ObjectRef::Volume(made.id);
+    let key = bytes(stage.engine.open_key(stage.svm, object).unwrap().newest());
+    let record = common::store_key(stage.svm, object);
+    let raw = claviger::Store::get(&*stage.disk, Table::Keys, &record).unwrap().unwrap();
+    common::delete(&*stage.disk, Table::Keys, &record);
+    let refused = stage.refused();
+    assert!(matches!(refused, DeleteOnboardError::Refused(Refusal::EncryptedVolumes { svm }) if svm == stage.svm));
+    // The record comes back from a copy.
+    common::put(&*stage.disk, Table::Keys, &record, &raw);
+    assert_eq!(bytes(common::open(&stage.disk).open_key(stage.svm, object).unwrap().newest()), key);
+    stage.serves();
+}
+
+/// The keystore's record is as if its deletion had never been asked for.
+fn is_taken_back(stage: &Stage) -> bool {
+    let record = forge::read(&*stage.disk, Table::Keystores, stage.keystore.as_bytes());
+    record.get("deleting").is_none()
+}
+
+#[test]
+fn what_cannot_be_read_once_it_is_announced_takes_it_back() {
+    let stage = Stage::with_kek();
+    let raw = claviger::Store::get(&*stage.disk, Table::Keks, stage.svm.as_bytes()).unwrap().unwrap();
+    let announced = stage.hold_keystore();
+    thread::scope(|scope| {
+        let deleted = scope.spawn(|| stage.engine.delete_onboard());
+        announced.reached();
+        common::put(&*stage.disk, Table::Keks, stage.svm.as_bytes(), &raw[1..]);
+        announced.release();
+        let error = deleted.join().unwrap().unwrap_err();
+        assert!(matches!(error, DeleteOnboardError::Looking(KeyError::KekDamaged { .. })), "{error:?}");
+        assert!(error.is_refusal());
+    });
+    assert!(is_taken_back(&stage));
+    common::put(&*stage.disk, Table::Keks, stage.svm.as_bytes(), &raw);
+    stage.serves();
+}
+
+#[test]
+fn a_deletion_goes_on_only_where_the_facts_allow_it_then() {
+    let mut facts = Facts::default();
+    facts.storage.nae_aggregates = Fact::Known(vec!["aggr1".to_owned()]);
+    // It is begun; and the SVM is announced, and its KEK dropped.
+    for written in 0..3 {
+        let stage = Stage::with_kek();
+        let engine = Engine::open_on(common::dying(&stage.disk, Crash::After, written), common::options()).unwrap();
+        engine.delete_onboard().unwrap_err();
+        drop(engine);
+        assert!(!is_taken_back(&stage), "{written}");
+        let options = Options { platform: Arc::new(facts.clone()), ..options_with(&vault()) };
+        let engine = Engine::open_on(stage.disk.clone(), options).unwrap();
+        assert_eq!(engine.keystore().unwrap().id, stage.keystore);
+        assert!(is_taken_back(&stage), "{written}");
+        drop(engine);
+        let engine = common::open(&stage.disk);
+        let key = bytes(&engine.create_key(stage.svm, volume(7), XTS).unwrap());
+        assert_eq!(bytes(common::open(&stage.disk).open_key(stage.svm, volume(7)).unwrap().newest()), key);
+        verify_clean(&engine);
+    }
 }
 
 #[test]
