@@ -198,7 +198,7 @@ impl Core {
         name: &CertificateName,
     ) -> Result<(), CertificateError> {
         let committed = match scope {
-            Some(svm) => self.commit_into(&*self.svm(svm)?, &batch, |batch| self.commit(batch))?,
+            Some(svm) => self.commit_into(&*self.svm(svm)?, &batch, false, |batch| self.commit(batch))?,
             None => match self.commit(batch) {
                 Ok(()) => Committed::Done,
                 Err(RecordError::Store(StoreError::Conflict { table, key })) => Committed::RecordChanged { table, key },

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::engine::{Core, Engine};
 use crate::key_error::KeyError;
 use crate::key_record::{ObjectRef, store_key};
-use crate::keys::{Committed, Key, OpenKey, PAGE, info, seal};
+use crate::keys::{Committed, Key, KeyInfo, OpenKey, PAGE, info, seal};
 use crate::live::{LiveSvm, OpenKeks};
 use crate::records::{Body, NewestKey, Read, RecordError, RecordName, V1, VolumeNameRecord, VolumeRecord};
 use crate::volume::{NewVolume, VolumeEncryption, VolumeInfo, VolumeName, VolumePosition};
@@ -53,12 +53,17 @@ impl Engine {
         let key = encrypted.then_some(NewestKey { key_version: KeyVersion::FIRST, made: created });
         let (version, svm_uuid) = (V1, svm.uuid());
         let record = VolumeRecord { version, volume, svm: svm_uuid, name, size, kind, aggregates, created, key };
-        match encrypted {
-            true => core.add_encrypted(&live, &record)?,
-            false => core.add_volume(&live, &record)?,
-        }
+        let encryption = match key {
+            Some(NewestKey { made, .. }) => {
+                VolumeEncryption::On { key: core.add_encrypted(&live, &record)?, made: Some(made) }
+            }
+            None => {
+                core.add_volume(&live, &record, new.id.is_some())?;
+                VolumeEncryption::Off
+            }
+        };
         tracing::info!(%svm, %volume, name = %record.name, encrypted, "volume created");
-        self.volume(volume)
+        Ok(info_of(record, encryption))
     }
 
     /// The named volume with this UUID.
@@ -170,17 +175,19 @@ pub(crate) enum Owner {
 }
 
 impl Core {
-    /// Puts a volume without a key.
-    pub(crate) fn add_volume(&self, svm: &LiveSvm, record: &VolumeRecord) -> Result<(), VolumeError> {
+    /// Puts a volume without a key. Where others may know its UUID, they may be making a key of it: whoever makes many expects the SVM's
+    /// record unchanged since it has looked for volumes.
+    pub(crate) fn add_volume(&self, svm: &LiveSvm, record: &VolumeRecord, is_known: bool) -> Result<(), VolumeError> {
         self.raise_once()?;
         let commit = |batch| Ok(self.records.store().commit(batch)?);
-        match self.commit_into(svm, &self.put_volume(record)?, commit)? {
+        match self.commit_into(svm, &self.put_volume(record)?, is_known, commit)? {
             Committed::Done => Ok(()),
             Committed::RecordChanged { table, key } => Err(is_there(record, table, &key)),
         }
     }
 
-    fn add_encrypted(&self, svm: &Arc<LiveSvm>, record: &VolumeRecord) -> Result<(), VolumeError> {
+    /// Puts a volume with its key, which it returns.
+    fn add_encrypted(&self, svm: &Arc<LiveSvm>, record: &VolumeRecord) -> Result<KeyInfo, VolumeError> {
         let object = record.object();
         let key = store_key(svm.id, object);
         // Looked for before, so that no KEK is made for a volume that is refused.
@@ -205,12 +212,13 @@ impl Core {
             let mut nonces = self.nonces(svm.id, &keks.current, 1)?;
             self.raise_once()?;
             burned(|burning| seal(burning, &keks.current, &plain, &place, &mut nonces, &mut blob))?;
+            let made = info(svm.id, object, &blob)?;
             let batch = batch.clone().require(Table::Keys, key, Expect::Absent).put(Table::Keys, key, blob);
-            self.commit_under(keks, batch)
+            Ok((self.commit_under(keks, batch)?, made))
         };
         match self.with_kek(svm, commit)? {
-            Committed::Done => Ok(()),
-            Committed::RecordChanged { table, key } => Err(is_there(record, table, &key)),
+            (Committed::Done, made) => Ok(made),
+            (Committed::RecordChanged { table, key }, _) => Err(is_there(record, table, &key)),
         }
     }
 
@@ -295,10 +303,7 @@ impl Core {
             };
             // A rotation, or the volume's deletion, may have come between the two reads.
             if agrees || self.get_volume(&key)?.as_ref() == Some(&read.raw) {
-                let VolumeRecord { version: _, volume: id, svm, name, size, kind, aggregates, created, key: _ } =
-                    read.body;
-                let svm = svm.into();
-                return Ok(Some(VolumeInfo { id, svm, name, size, kind, aggregates, created, encryption }));
+                return Ok(Some(info_of(read.body, encryption)));
             }
         }
     }
@@ -476,6 +481,11 @@ impl Core {
             false => Ok(()),
         }
     }
+}
+
+fn info_of(record: VolumeRecord, encryption: VolumeEncryption) -> VolumeInfo {
+    let VolumeRecord { version: _, volume: id, svm, name, size, kind, aggregates, created, key: _ } = record;
+    VolumeInfo { id, svm: svm.into(), name, size, kind, aggregates, created, encryption }
 }
 
 /// What kept a volume from being made.
