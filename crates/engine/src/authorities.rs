@@ -2,7 +2,7 @@
 //! `server_ca`, of the cluster and of each SVM. In memory, so that a keeper is made without reading the store.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use claviger_store::StoreError;
@@ -14,15 +14,22 @@ use crate::engine::Core;
 use crate::live_keystores::Keystores;
 use crate::records::CertificateRecord;
 
-/// The authorities by scope: `None` is the cluster. DER.
+/// By scope: `None` is the cluster. DER.
+type ByScope = BTreeMap<Option<SvmId>, Vec<Vec<u8>>>;
+
+/// The authorities.
 #[derive(Default)]
 pub(crate) struct Authorities {
-    by_scope: ArcSwap<BTreeMap<Option<SvmId>, Vec<Vec<u8>>>>,
-    /// Held while they are read: whoever reads last has seen what was committed last.
+    by_scope: ArcSwap<ByScope>,
+    /// Held while they are read, and until no keeper trusts others: whoever reads last has seen what was committed last.
     reading: Mutex<()>,
 }
 
 impl Authorities {
+    fn reading(&self) -> MutexGuard<'_, ()> {
+        self.reading.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Whether this SVM trusts some that others do not.
     pub(crate) fn has_own(&self, svm: SvmId) -> bool {
         self.by_scope.load().contains_key(&Some(svm))
@@ -39,8 +46,31 @@ impl Authorities {
 impl Core {
     /// Reads them. One whose record does not open is not trusted; verification names it.
     pub(crate) fn load_authorities(&self) -> Result<(), StoreError> {
-        let _reading = self.authorities.reading.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut by_scope = BTreeMap::<_, Vec<_>>::new();
+        let _reading = self.authorities.reading();
+        self.authorities.by_scope.store(Arc::new(self.read_authorities()?));
+        Ok(())
+    }
+
+    /// Has what is installed now be trusted, and nothing else: by keepers that are made anew when they are needed next, where that is not
+    /// what was trusted before. What they are asked at this moment goes on. Where it cannot be read, none is trusted.
+    #[cfg(feature = "certificates")]
+    pub(crate) fn trust_anew(&self) -> Result<(), StoreError> {
+        let _reading = self.authorities.reading();
+        let read = self.read_authorities();
+        let now = read.as_ref().map_or_else(|_| ByScope::new(), Clone::clone);
+        if *self.authorities.by_scope.load_full() != now {
+            self.authorities.by_scope.store(Arc::new(now));
+            for svm in self.live.svms().values() {
+                if let Keystores::There(there) = svm.keystores.load().as_ref() {
+                    there.forget_keepers();
+                }
+            }
+        }
+        read.map(drop)
+    }
+
+    fn read_authorities(&self) -> Result<ByScope, StoreError> {
+        let mut by_scope = ByScope::new();
         for scanned in self.records.scan::<CertificateRecord>(CertificateRecord::PREFIX)? {
             match scanned.read {
                 Ok(read) if read.body.kind == CertificateKind::ServerCa => {
@@ -50,20 +80,6 @@ impl Core {
                 Err(error) => tracing::error!(%error, "the record of a certificate does not open: it is not trusted"),
             }
         }
-        self.authorities.by_scope.store(Arc::new(by_scope));
-        Ok(())
-    }
-
-    /// Has what is installed now be trusted, and nothing else: by keepers that are made anew when they are needed next. What they
-    /// are asked at this moment goes on.
-    #[cfg(feature = "certificates")]
-    pub(crate) fn trust_anew(&self) -> Result<(), StoreError> {
-        self.load_authorities()?;
-        for svm in self.live.svms().values() {
-            if let Keystores::There(there) = svm.keystores.load().as_ref() {
-                there.forget_keepers();
-            }
-        }
-        Ok(())
+        Ok(by_scope)
     }
 }

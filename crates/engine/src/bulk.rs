@@ -1,7 +1,7 @@
 //! Many keys at a time: a node boots with 100,000 volumes.
 
 use claviger_secret::{Burning, burned};
-use claviger_store::{Batch, Expect, Outcome, Replacement, Table};
+use claviger_store::{Batch, Expect, Expectation, Outcome, Replacement, Table};
 use claviger_wrap::{KeyAlgorithm, KeyPlace, KeyVersion, PlainKey, SvmId, SystemRandom};
 
 use crate::engine::{Core, Engine};
@@ -9,7 +9,7 @@ use crate::key_error::KeyError;
 use crate::key_record::{ObjectRef, parse_store_key, store_key};
 use crate::keys::{OpenKey, PAGE, guard, seal};
 use crate::live::OpenKeks;
-use crate::records::RecordError;
+use crate::records::{RecordError, SvmRecord};
 
 /// A key to make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,21 +33,25 @@ impl Engine {
     /// Makes many keys, each on its own: one [`Creation`] per key, in their order. Durable when it returns.
     ///
     /// # Errors
-    /// [`KeyError::OfVolume`] for a named volume: none was made then. Others as they say: any subset of the keys may have been made then,
-    /// and calling again makes the others.
+    /// [`KeyError::OfVolume`] for a named volume: none was made then, unless the volume was made meanwhile. Others as they say: any subset of
+    /// the keys may have been made then, and calling again makes the others.
     pub fn create_keys(&self, svm: SvmId, keys: &[NewKey]) -> Result<Vec<Creation>, KeyError> {
         let live = self.core.svm(svm)?;
-        // Where no volume has a name, there is nothing to look for. One that is made from now on finds its key here.
-        if self.core.has_volumes(svm)? {
-            for key in keys {
-                drop(self.core.refuse_owned(svm, key.object, Batch::new())?);
-            }
-        }
+        self.core.refuse_all_owned(svm, keys)?;
         let mut creations = Vec::with_capacity(keys.len());
         for chunk in keys.chunks(PAGE) {
             // What was made stays made when the KEKs change in between; only the rest is tried again.
             let mut done: Vec<Option<Creation>> = vec![None; chunk.len()];
-            self.core.with_kek(&live, |keks| self.core.create_chunk(svm, keks, chunk, &mut done))?;
+            loop {
+                // One expectation for all: a volume without a key whose UUID may be among these changes the SVM's record.
+                let record = self.core.as_it_is(Table::Svms, SvmRecord::key_of(svm))?;
+                self.core.refuse_all_owned(svm, chunk)?;
+                match self.core.with_kek(&live, |keks| self.core.create_chunk(svm, keks, &record, chunk, &mut done)) {
+                    Err(KeyError::KeksChanged { .. })
+                        if self.core.as_it_is(Table::Svms, SvmRecord::key_of(svm))? != record => {}
+                    created => break created?,
+                }
+            }
             creations.extend(done.into_iter().flatten());
         }
         Ok(creations)
@@ -91,10 +95,28 @@ impl Engine {
 }
 
 impl Core {
+    /// Refuses where one of the objects is a named volume. One with a key that is made from now on finds its key here, or is found.
+    fn refuse_all_owned(&self, svm: SvmId, keys: &[NewKey]) -> Result<(), KeyError> {
+        // Where no volume has a name, there is nothing to look for.
+        if self.has_volumes(svm)? {
+            for key in keys {
+                drop(self.refuse_owned(svm, key.object, Batch::new())?);
+            }
+        }
+        Ok(())
+    }
+
+    /// That the record stays as it is now.
+    fn as_it_is(&self, table: Table, key: Vec<u8>) -> Result<Expectation, RecordError> {
+        let raw = self.records.store().get(table, &key)?;
+        Ok(Expectation { table, key, expect: raw.map_or(Expect::Absent, Expect::Exactly) })
+    }
+
     fn create_chunk(
         &self,
         svm: SvmId,
         keks: &OpenKeks,
+        record: &Expectation,
         chunk: &[NewKey],
         done: &mut [Option<Creation>],
     ) -> Result<(), KeyError> {
@@ -112,8 +134,8 @@ impl Core {
         let waiting = chunk.iter().zip(done.iter()).filter(|(_, creation)| creation.is_none());
         let items: Vec<_> =
             burned(|burning| waiting.map(|(key, _)| sealed(burning, key)).collect::<Result<_, KeyError>>())?;
-        let outcomes =
-            self.records.store().replace_each(Table::Keys, &items, &[guard(keks)]).map_err(RecordError::Store)?;
+        let guards = [guard(keks), record.clone()];
+        let outcomes = self.records.store().replace_each(Table::Keys, &items, &guards).map_err(RecordError::Store)?;
         let waiting = done.iter_mut().filter(|creation| creation.is_none());
         for (creation, outcome) in waiting.zip(&outcomes) {
             *creation = match outcome {

@@ -72,7 +72,8 @@ impl Engine {
     /// connection of its scope: what is made of this by live keepers is made anew.
     ///
     /// # Errors
-    /// [`CertificateError`]; nothing was installed then.
+    /// [`CertificateError`]; nothing was installed then, unless the store failed. Where it failed after the commit, no installed authority is
+    /// trusted until a certificate of this kind is installed or any is deleted, or the hierarchy is opened again.
     pub fn install_certificate(&self, new: &NewCertificate) -> Result<CertificateInfo, CertificateError> {
         let core = &self.core;
         let facts = checked(new)?;
@@ -156,7 +157,8 @@ impl Engine {
         }
     }
 
-    /// Deletes a certificate, and its private key with it, also where they are damaged. An authority is trusted no longer.
+    /// Deletes a certificate, and its private key with it, also where they are damaged. An authority is trusted no longer, also where this
+    /// fails after the commit: then none is trusted that is installed, until it is asked for again.
     ///
     /// # Errors
     /// [`CertificateError::Unknown`]; [`CertificateError::Records`], also where its record and that of its name are both damaged:
@@ -165,7 +167,11 @@ impl Engine {
         let core = &self.core;
         let key = CertificateRecord::key_of(certificate);
         loop {
-            let raw = core.get_certificate(&key)?.ok_or(CertificateError::Unknown { certificate })?;
+            let Some(raw) = core.get_certificate(&key)? else {
+                // It may be gone since a deletion that could not say who is trusted then.
+                core.trust_anew().map_err(RecordError::Store)?;
+                return Err(CertificateError::Unknown { certificate });
+            };
             let naming = match core.records.open::<CertificateRecord>(&key, raw.clone()) {
                 Ok(read) => read.body.naming(),
                 Err(error) => core.naming_of(certificate)?.ok_or(error)?,
@@ -192,7 +198,7 @@ impl Core {
         name: &CertificateName,
     ) -> Result<(), CertificateError> {
         let committed = match scope {
-            Some(svm) => self.commit_into(&*self.svm(svm)?, &batch, |batch| self.commit(batch))?,
+            Some(svm) => self.commit_into(&*self.svm(svm)?, &batch, false, |batch| self.commit(batch))?,
             None => match self.commit(batch) {
                 Ok(()) => Committed::Done,
                 Err(RecordError::Store(StoreError::Conflict { table, key })) => Committed::RecordChanged { table, key },
@@ -201,8 +207,11 @@ impl Core {
         };
         match committed {
             Committed::Done => Ok(()),
-            // Its UUID is new.
-            Committed::RecordChanged { .. } => Err(CertificateError::NameTaken { name: name.clone() }),
+            // Its UUID is new. It may have the name since an installation that could not say who is trusted then.
+            Committed::RecordChanged { .. } => {
+                self.trust_anew().map_err(RecordError::Store)?;
+                Err(CertificateError::NameTaken { name: name.clone() })
+            }
         }
     }
 

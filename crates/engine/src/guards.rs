@@ -53,6 +53,12 @@ pub enum Refusal {
         "the partner site of the MetroCluster has an onboard keystore already; synchronize with it, with the same passphrase"
     )]
     PartnerOnboard,
+    /// There is no other site to synchronize with.
+    #[error("the cluster is not in a MetroCluster configuration; there is no partner site to synchronize with")]
+    NotMetroCluster,
+    /// The partner site of the MetroCluster has no onboard keystore yet.
+    #[error("the partner site of the MetroCluster has no onboard keystore to synchronize with; create it there first")]
+    PartnerNone,
     /// The cluster is in Common Criteria mode, and the onboard keystore was not to be.
     #[error("the cluster is in Common Criteria mode, and so must its onboard keystore be")]
     CommonCriteriaNeeded,
@@ -92,6 +98,8 @@ impl Blame for Refusal {
             | Self::NoPlatformEncryption
             | Self::PartnerExternal
             | Self::PartnerOnboard
+            | Self::NotMetroCluster
+            | Self::PartnerNone
             | Self::CommonCriteriaNeeded
             | Self::CommonCriteriaNotAllowed
             | Self::EncryptedVolumes { .. }
@@ -147,11 +155,14 @@ impl Core {
         refuse_unless(&cluster.platform_encryption, FactName::PlatformEncryption, || Refusal::NoPlatformEncryption)?;
         if *known(&metrocluster.configured, FactName::MetroCluster)? {
             refuse_unless(&metrocluster.partner_healthy, FactName::PartnerHealthy, || Refusal::PartnerUnhealthy)?;
-            match *known(&metrocluster.partner_key_manager, FactName::PartnerKeyManager)? {
-                PartnerKeyManager::External => return Err(Refusal::PartnerExternal),
-                PartnerKeyManager::Onboard if beside == Beside::Nothing => return Err(Refusal::PartnerOnboard),
-                PartnerKeyManager::Onboard | PartnerKeyManager::None => {}
+            match (*known(&metrocluster.partner_key_manager, FactName::PartnerKeyManager)?, beside) {
+                (PartnerKeyManager::External, _) => return Err(Refusal::PartnerExternal),
+                (PartnerKeyManager::Onboard, Beside::Nothing) => return Err(Refusal::PartnerOnboard),
+                (PartnerKeyManager::None, Beside::ThePartners) => return Err(Refusal::PartnerNone),
+                (PartnerKeyManager::Onboard, Beside::ThePartners) | (PartnerKeyManager::None, Beside::Nothing) => {}
             }
+        } else if beside == Beside::ThePartners {
+            return Err(Refusal::NotMetroCluster);
         }
         self.may_be_in(mode)
     }

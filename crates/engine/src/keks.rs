@@ -262,7 +262,7 @@ impl Core {
 
     /// Publishes a first KEK that is in the store already: another thread has just committed it, or a commit whose answer
     /// was lost.
-    fn adopt_first_kek(&self, svm: &LiveSvm) -> Result<(), KeyError> {
+    pub(crate) fn adopt_first_kek(&self, svm: &LiveSvm) -> Result<(), KeyError> {
         let Some(list) = self.records.read::<KekList>(&KekList::key_of(svm.id))? else { return Ok(()) };
         let opened = self.open_keks(svm, list, &self.read_keks().map_err(RecordError::Store)?.1);
         // Whoever asks again asks the keeper again.

@@ -74,7 +74,7 @@ impl Engine {
     /// The same in a MetroCluster whose other site has an onboard keystore already, with the passphrase of that.
     ///
     /// # Errors
-    /// As [`Engine::create_onboard`].
+    /// As [`Engine::create_onboard`]; [`KeystoreError::Refused`] also where there is no other site, or it has no onboard keystore.
     pub fn synchronize_onboard(
         &self,
         mode: OnboardMode,

@@ -11,7 +11,7 @@ use claviger_store::{Batch, Table};
 use claviger_wrap::{KeyType, SvmId};
 
 use crate::engine::{Core, Engine};
-use crate::error::{Advice, Blame, Fault};
+use crate::error::{Advice, Blame, Fault, chain};
 use crate::guards::Refusal;
 use crate::keks::without_keks;
 use crate::key_error::KeyError;
@@ -20,14 +20,14 @@ use crate::keystores::{KeystoreError, Present};
 use crate::live::{Keks, LiveSvm};
 use crate::live_keystores::Keystores;
 use crate::operations::is_conflict;
-use crate::records::{Body, KekList, KeystoreRecord, Operation, Read, RecordError, Task};
+use crate::records::{Body, KekList, KeystoreRecord, Operation, Read, RecordError, SvmRecord, Task};
 
 impl Engine {
     /// Deletes the cluster's onboard keystore, with the KEKs without keys that it keeps. Looked at in this order: encrypted volumes whose
     /// keys it protects, drives with keys, encrypted aggregates, encrypted core files; and that no KEK is being moved to it or from it.
     ///
     /// A deletion that was interrupted, or stopped because the store or the keeper failed, goes on when it is asked for again, or when the
-    /// hierarchy is opened. Until then no KEK can come to the keystore, and every key opens.
+    /// hierarchy is opened, unless something stands against it then. Until then no KEK can come to the keystore, and every key opens.
     ///
     /// # Errors
     /// [`DeleteOnboardError`]; where it is refused, nothing has changed.
@@ -36,9 +36,6 @@ impl Engine {
         let _changing = core.keystore.changing();
         let present = core.keystore.present()?;
         let keystore = present.record.body.keystore;
-        if !present.record.body.deleting {
-            core.may_delete_onboard(&present)?;
-        }
         core.delete_onboard(present)?;
         tracing::info!(%keystore, "onboard keystore deleted");
         Ok(())
@@ -46,7 +43,7 @@ impl Engine {
 }
 
 impl Core {
-    /// Goes on with a deletion that was interrupted.
+    /// Goes on with a deletion that was interrupted, if nothing stands against it now.
     pub(crate) fn finish_onboard_deletion(&self) {
         let _changing = self.keystore.changing();
         let Ok(present) = self.keystore.present() else { return };
@@ -70,6 +67,9 @@ impl Core {
                 return Err(Refusal::EncryptedVolumes { svm: live.id }.into());
             }
         }
+        for live in svms.values().filter(|live| kept(live) || matches!(live.keks.load().as_ref(), Keks::None)) {
+            self.refuse_lost_volumes(live.id)?;
+        }
         let has = |of| -> Result<bool, DeleteOnboardError> {
             svms.keys().try_fold(false, |found, svm| Ok(found || self.has_keys_of(*svm, of)?))
         };
@@ -84,6 +84,14 @@ impl Core {
         let prefix = [svm.as_bytes().as_slice(), &[key_type.number()]].concat();
         let found = self.scan_keys(&prefix, None, 1).map_err(|error| DeleteOnboardError::Looking(error.into()))?;
         Ok(!found.is_empty())
+    }
+
+    /// Refuses where an encrypted volume's key record is lost: it may come back from a copy, under a KEK that the keystore keeps.
+    fn refuse_lost_volumes(&self, svm: SvmId) -> Result<(), DeleteOnboardError> {
+        self.refuse_lost_volume_keys(svm, || Ok(())).map_err(|error| match error {
+            KeyError::VolumeKeyMissing { .. } => Refusal::EncryptedVolumes { svm }.into(),
+            error => DeleteOnboardError::Looking(error),
+        })
     }
 
     /// Refuses while a KEK of the SVM moves to the keystore or from it, or a move was interrupted.
@@ -103,17 +111,17 @@ impl Core {
         }
     }
 
-    /// Deletes a keystore that nothing stood against. `changing` of the keystore is held.
+    /// Deletes the keystore, or goes on with that, unless something stands against it. `changing` of the keystore is held.
     fn delete_onboard(&self, present: Present) -> Result<(), DeleteOnboardError> {
-        let marked = self.mark(present, true)?;
+        let is_begun = present.record.body.deleting;
+        let marked = match self.may_delete_onboard(&present) {
+            Ok(()) => self.mark(present, true)?,
+            Err(refused) if is_begun => return Err(self.taken_back(present, refused)),
+            Err(refused) => return Err(refused),
+        };
         let announced = match self.announce_all(&marked) {
             Ok(announced) => announced,
-            // Nothing was dropped yet: where one has been, nothing is found that refuses.
-            Err(refused @ (DeleteOnboardError::Refused(_) | DeleteOnboardError::Busy { .. })) => {
-                self.take_back(marked)?;
-                return Err(refused);
-            }
-            Err(error) => return Err(error),
+            Err(refused) => return Err(self.taken_back(marked, refused)),
         };
         for Announced { live, list } in announced {
             self.drop_keks(&live, &list).map_err(|source| DeleteOnboardError::Kek { svm: live.id, source })?;
@@ -125,6 +133,21 @@ impl Core {
         self.commit(batch).map_err(|source| DeleteOnboardError::Record { source })?;
         self.keystore.publish_none();
         Ok(())
+    }
+
+    /// Why the keystore is not deleted, with all announcements taken back. KEKs without keys that a deletion which was interrupted has
+    /// dropped stay dropped: whoever makes a key makes a KEK.
+    fn taken_back(&self, marked: Present, refused: DeleteOnboardError) -> DeleteOnboardError {
+        match self.take_back(marked) {
+            Ok(()) => refused,
+            Err(error) => {
+                tracing::error!(
+                    error = chain(&refused),
+                    "the onboard keystore is not deleted, and stays announced as if it were"
+                );
+                error.into()
+            }
+        }
     }
 
     /// Says durably whether the keystore is being deleted.
@@ -151,31 +174,27 @@ impl Core {
     }
 
     fn announce(&self, live: &Arc<LiveSvm>, marked: &Present) -> Result<Option<Read<KekList>>, DeleteOnboardError> {
-        let svm = live.id;
+        let (svm, keystore) = (live.id, marked.record.body.keystore);
         loop {
-            let keks = live.keks.load_full();
-            self.refuse_lost_keks(live, &keks).map_err(DeleteOnboardError::Looking)?;
-            let keystore = marked.record.body.keystore;
-            let Some(list) = keks.list().filter(|list| list.body.is_kept_by(keystore)) else { return Ok(None) };
+            let list = self.durable_keks(live).map_err(DeleteOnboardError::Looking)?;
+            let Some(list) = list.filter(|list| list.body.is_kept_by(keystore)) else { return Ok(None) };
             let announced = match list.body.operation {
-                Some(Operation::DeleteKeystore) => Ok(list.clone()),
+                Some(Operation::DeleteKeystore) => Ok(list),
                 Some(Operation::Rekey { .. } | Operation::Delete | Operation::Disable { .. }) => {
                     return Err(DeleteOnboardError::Busy { svm });
                 }
-                None => self.set_operation(live, list, Some(Operation::DeleteKeystore)),
+                None => self.set_operation(live, &list, Some(Operation::DeleteKeystore)),
             };
             let announced = match announced {
                 Ok(announced) => announced,
-                // Deleted meanwhile.
-                Err(error) if is_conflict(&error) && self.live.svm(svm).is_none() => return Ok(None),
-                // Another operation was faster.
-                Err(error) if is_conflict(&error) && live.changed_since(&keks) => continue,
+                // Another operation was faster, or the SVM is gone.
+                Err(error) if is_conflict(&error) => continue,
                 Err(error) => return Err(error.into()),
             };
             let found = self.scan_keys(svm.as_bytes(), None, 1);
             let found = found.map_err(|error| DeleteOnboardError::Looking(error.into()))?;
             return match found.first().map(|entry| parse_store_key(&entry.key)) {
-                None => Ok(Some(announced)),
+                None => self.refuse_lost_volumes(svm).map(|()| Some(announced)),
                 Some(Ok((_, object))) => Err(match object.key_type() {
                     KeyType::Vek => Refusal::EncryptedVolumes { svm },
                     KeyType::Aek => Refusal::NaeAggregates,
@@ -185,6 +204,37 @@ impl Core {
                 // Nobody knows what it is the key of.
                 Some(Err(_)) => Err(Refusal::EncryptedVolumes { svm }.into()),
             };
+        }
+    }
+
+    /// The SVM's KEKs as the store has them: what is durable counts, whether it is published yet or not. Fails where they are lost.
+    fn durable_keks(&self, live: &Arc<LiveSvm>) -> Result<Option<Read<KekList>>, KeyError> {
+        let svm = live.id;
+        let key = KekList::key_of(svm);
+        match self.records.read::<KekList>(&key) {
+            Ok(Some(list)) => {
+                // Of a commit that is about to be published, or whose answer was lost: nobody else publishes that.
+                if matches!(live.keks.load().as_ref(), Keks::None) {
+                    self.adopt_first_kek(live)?;
+                }
+                Ok(Some(list))
+            }
+            Ok(None) => {
+                let keks = live.keks.load_full();
+                self.refuse_lost_keks(live, &keks)?;
+                let is_there =
+                    |table, key: &[u8]| Ok::<_, RecordError>(self.records.store().get(table, key)?.is_some());
+                // In memory and in the store no more; an SVM's deletion takes both records in one commit.
+                if keks.list().is_some()
+                    && !is_there(Table::Keks, &key)?
+                    && is_there(Table::Svms, &SvmRecord::key_of(svm))?
+                {
+                    return Err(KeyError::NoKek { svm });
+                }
+                Ok(None)
+            }
+            Err(error @ RecordError::Store(_)) => Err(error.into()),
+            Err(_) => Err(KeyError::KekDamaged { svm }),
         }
     }
 
@@ -267,12 +317,12 @@ pub enum DeleteOnboardError {
 }
 
 impl DeleteOnboardError {
-    /// Whether the keystore stays as it was: the deletion was refused before anything was dropped.
+    /// Whether the keystore stays: the deletion was refused, or could not be looked into, and whatever was announced is taken back.
     #[must_use]
     pub const fn is_refusal(&self) -> bool {
         match self {
-            Self::None | Self::DamagedRecord | Self::Refused(_) | Self::Busy { .. } => true,
-            Self::Looking(_) | Self::Kek { .. } | Self::Record { .. } | Self::Announcing(_) => false,
+            Self::None | Self::DamagedRecord | Self::Refused(_) | Self::Busy { .. } | Self::Looking(_) => true,
+            Self::Kek { .. } | Self::Record { .. } | Self::Announcing(_) => false,
         }
     }
 }

@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{Core, Engine};
+use crate::engine::Engine;
 use crate::error::{Advice, Blame, Fault};
-use crate::records::{Body as _, Read, RecordError, SettingsRecord, V1};
+use crate::records::{Body as _, RecordError, SettingsRecord, V1};
 use claviger_store::{Batch, Expect, StoreError, Table};
 
 /// Settings of key management in the whole cluster. The engine keeps them; whoever watches keystores or asks services goes by them.
@@ -161,27 +161,38 @@ impl Engine {
     /// # Errors
     /// [`RecordError`] where the store fails, or their record does not open.
     pub fn settings(&self) -> Result<KeyManagerSettings, RecordError> {
-        Ok(self.core.settings_record()?.map_or_else(KeyManagerSettings::default, |record| record.body.settings))
+        let record = self.core.records.read::<SettingsRecord>(SettingsRecord::KEY)?;
+        Ok(record.map_or_else(KeyManagerSettings::default, |record| record.body.settings))
     }
 
     /// Changes settings: `change` is called with those that there are, and again where somebody else was faster. Returns them as they are
-    /// from then on. Where nothing is changed, nothing is written.
+    /// from then on. Where nothing is changed, nothing is written. Where the record does not open, the ordinary ones are changed, and
+    /// replace it.
     ///
     /// # Errors
-    /// As [`Engine::settings`]; nothing has changed then, unless the store failed.
+    /// [`RecordError`] where the store fails; nothing has changed then, unless it failed in the commit.
     pub fn change_settings(&self, change: impl Fn(&mut KeyManagerSettings)) -> Result<KeyManagerSettings, RecordError> {
         let core = &self.core;
         loop {
-            let old = core.settings_record()?;
-            let before = old.as_ref().map_or_else(KeyManagerSettings::default, |record| record.body.settings.clone());
+            let raw = core.records.store().get(Table::Node, SettingsRecord::KEY)?;
+            let old = raw.clone().map(|raw| core.records.open::<SettingsRecord>(SettingsRecord::KEY, raw)).transpose();
+            let is_damaged = old.is_err();
+            let before = match old {
+                Ok(Some(record)) => record.body.settings,
+                Ok(None) => KeyManagerSettings::default(),
+                Err(error) => {
+                    tracing::warn!(%error, "the settings of key management are lost, and made anew");
+                    KeyManagerSettings::default()
+                }
+            };
             let mut settings = before.clone();
             change(&mut settings);
-            if settings == before {
+            if settings == before && !is_damaged {
                 return Ok(settings);
             }
             let record = SettingsRecord { version: V1, settings: settings.clone() };
+            let expect = raw.map_or(Expect::Absent, Expect::Exactly);
             let raw = core.records.seal(&record)?;
-            let expect = old.as_ref().map_or(Expect::Absent, Read::unchanged);
             let batch = Batch::new().require(Table::Node, record.key(), expect).put(Table::Node, record.key(), raw);
             match core.commit(batch) {
                 Ok(()) => {
@@ -192,11 +203,5 @@ impl Engine {
                 Err(error) => return Err(error),
             }
         }
-    }
-}
-
-impl Core {
-    fn settings_record(&self) -> Result<Option<Read<SettingsRecord>>, RecordError> {
-        self.records.read(SettingsRecord::KEY)
     }
 }

@@ -332,38 +332,38 @@ impl Core {
 
 impl Core {
     /// Commits `batch`, which puts something into the SVM that is under no KEK, so that the SVM's deletion either finds it or
-    /// conflicts with it. Whether that is a structural change, or one as that of a key, is the caller's to say.
+    /// conflicts with it. Whether that is a structural change, or one as that of a key, is the caller's to say; it is structural where the
+    /// SVM's record is sealed anew: before there are KEKs, and where `anew` asks for it, for others who expect that record unchanged.
     pub(crate) fn commit_into(
         &self,
         live: &LiveSvm,
         batch: &Batch,
+        anew: bool,
         commit: impl Fn(Batch) -> Result<(), RecordError>,
     ) -> Result<Committed, KeyError> {
         let (svm, list) = (live.id, KekList::key_of(live.id));
         loop {
-            let committed = match self.records.store().get(Table::Keks, &list)? {
-                Some(raw) => {
-                    let read = self.records.open::<KekList>(&list, raw.clone());
-                    if read.is_ok_and(|read| read.body.operation == Some(Operation::Delete)) {
-                        return Err(KeyError::SvmBeingDeleted { svm });
-                    }
-                    let batch = batch.clone().require(Table::Keks, list.clone(), Expect::Exactly(raw));
-                    commit(batch)
-                }
-                // Nothing announces the deletion then. It expects the SVM's record unchanged from before it looks, so that is sealed
-                // anew.
-                None => {
-                    let old: Read<SvmRecord> =
-                        self.records.read(&SvmRecord::key_of(svm))?.ok_or(KeyError::UnknownSvm { svm })?;
-                    let raw = self.records.seal(&old.body)?;
-                    let batch = batch
-                        .clone()
-                        .require(Table::Keks, list.clone(), Expect::Absent)
-                        .require(Table::Svms, old.body.key(), old.unchanged())
-                        .put(Table::Svms, old.body.key(), raw.clone());
-                    let publish = || live.record.store(Arc::new(Ok(Read { body: old.body.clone(), raw })));
-                    self.commit_and_publish(live, batch, publish)
-                }
+            let raw = self.records.store().get(Table::Keks, &list)?;
+            let read = raw.clone().map(|raw| self.records.open::<KekList>(&list, raw));
+            if read.is_some_and(|read| read.is_ok_and(|read| read.body.operation == Some(Operation::Delete))) {
+                return Err(KeyError::SvmBeingDeleted { svm });
+            }
+            // Without KEKs, nothing announces the deletion. It expects the SVM's record unchanged from before it looks.
+            let is_sealed_anew = anew || raw.is_none();
+            let batch = batch.clone().require(Table::Keks, list.clone(), raw.map_or(Expect::Absent, Expect::Exactly));
+            let committed = if is_sealed_anew {
+                let old: Read<SvmRecord> =
+                    self.records.read(&SvmRecord::key_of(svm))?.ok_or(KeyError::UnknownSvm { svm })?;
+                let raw = self.records.seal(&old.body)?;
+                let batch = batch.require(Table::Svms, old.body.key(), old.unchanged()).put(
+                    Table::Svms,
+                    old.body.key(),
+                    raw.clone(),
+                );
+                let publish = || live.record.store(Arc::new(Ok(Read { body: old.body.clone(), raw })));
+                self.commit_and_publish(live, batch, publish)
+            } else {
+                commit(batch)
             };
             match committed {
                 Ok(()) => return Ok(Committed::Done),

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::engine::{Core, Engine};
 use crate::key_error::KeyError;
 use crate::key_record::{ObjectRef, store_key};
-use crate::keys::{Committed, Key, OpenKey, PAGE, info, seal};
+use crate::keys::{Committed, Key, KeyInfo, OpenKey, PAGE, info, seal};
 use crate::live::{LiveSvm, OpenKeks};
 use crate::records::{Body, NewestKey, Read, RecordError, RecordName, V1, VolumeNameRecord, VolumeRecord};
 use crate::volume::{NewVolume, VolumeEncryption, VolumeInfo, VolumeName, VolumePosition};
@@ -53,12 +53,17 @@ impl Engine {
         let key = encrypted.then_some(NewestKey { key_version: KeyVersion::FIRST, made: created });
         let (version, svm_uuid) = (V1, svm.uuid());
         let record = VolumeRecord { version, volume, svm: svm_uuid, name, size, kind, aggregates, created, key };
-        match encrypted {
-            true => core.add_encrypted(&live, &record)?,
-            false => core.add_volume(&live, &record)?,
-        }
+        let encryption = match key {
+            Some(NewestKey { made, .. }) => {
+                VolumeEncryption::On { key: core.add_encrypted(&live, &record)?, made: Some(made) }
+            }
+            None => {
+                core.add_volume(&live, &record, new.id.is_some())?;
+                VolumeEncryption::Off
+            }
+        };
         tracing::info!(%svm, %volume, name = %record.name, encrypted, "volume created");
-        self.volume(volume)
+        Ok(info_of(record, encryption))
     }
 
     /// The named volume with this UUID.
@@ -170,17 +175,19 @@ pub(crate) enum Owner {
 }
 
 impl Core {
-    /// Puts a volume without a key.
-    pub(crate) fn add_volume(&self, svm: &LiveSvm, record: &VolumeRecord) -> Result<(), VolumeError> {
+    /// Puts a volume without a key. Where others may know its UUID, they may be making a key of it: whoever makes many expects the SVM's
+    /// record unchanged since it has looked for volumes.
+    pub(crate) fn add_volume(&self, svm: &LiveSvm, record: &VolumeRecord, is_known: bool) -> Result<(), VolumeError> {
         self.raise_once()?;
         let commit = |batch| Ok(self.records.store().commit(batch)?);
-        match self.commit_into(svm, &self.put_volume(record)?, commit)? {
+        match self.commit_into(svm, &self.put_volume(record)?, is_known, commit)? {
             Committed::Done => Ok(()),
             Committed::RecordChanged { table, key } => Err(is_there(record, table, &key)),
         }
     }
 
-    fn add_encrypted(&self, svm: &Arc<LiveSvm>, record: &VolumeRecord) -> Result<(), VolumeError> {
+    /// Puts a volume with its key, which it returns.
+    fn add_encrypted(&self, svm: &Arc<LiveSvm>, record: &VolumeRecord) -> Result<KeyInfo, VolumeError> {
         let object = record.object();
         let key = store_key(svm.id, object);
         // Looked for before, so that no KEK is made for a volume that is refused.
@@ -205,12 +212,13 @@ impl Core {
             let mut nonces = self.nonces(svm.id, &keks.current, 1)?;
             self.raise_once()?;
             burned(|burning| seal(burning, &keks.current, &plain, &place, &mut nonces, &mut blob))?;
+            let made = info(svm.id, object, &blob)?;
             let batch = batch.clone().require(Table::Keys, key, Expect::Absent).put(Table::Keys, key, blob);
-            self.commit_under(keks, batch)
+            Ok((self.commit_under(keks, batch)?, made))
         };
         match self.with_kek(svm, commit)? {
-            Committed::Done => Ok(()),
-            Committed::RecordChanged { table, key } => Err(is_there(record, table, &key)),
+            (Committed::Done, made) => Ok(made),
+            (Committed::RecordChanged { table, key }, _) => Err(is_there(record, table, &key)),
         }
     }
 
@@ -295,10 +303,7 @@ impl Core {
             };
             // A rotation, or the volume's deletion, may have come between the two reads.
             if agrees || self.get_volume(&key)?.as_ref() == Some(&read.raw) {
-                let VolumeRecord { version: _, volume: id, svm, name, size, kind, aggregates, created, key: _ } =
-                    read.body;
-                let svm = svm.into();
-                return Ok(Some(VolumeInfo { id, svm, name, size, kind, aggregates, created, encryption }));
+                return Ok(Some(info_of(read.body, encryption)));
             }
         }
     }
@@ -402,7 +407,13 @@ impl Core {
             let page = page.map_err(RecordError::Store)?;
             let last = page.last().map(|entry| entry.key.clone());
             for entry in page {
-                let naming = self.records.open::<VolumeNameRecord>(&entry.key, entry.value)?;
+                let naming = match self.records.open::<VolumeNameRecord>(&entry.key, entry.value) {
+                    Ok(naming) => naming,
+                    Err(error) => {
+                        self.refuse_lost_key_under(&entry.key, error)?;
+                        continue;
+                    }
+                };
                 let key = store_key(svm, ObjectRef::Volume(naming.body.volume));
                 if self.records.store().get(Table::Keys, &key).map_err(RecordError::Store)?.is_none() {
                     self.refuse_lost_key(&naming)?;
@@ -415,25 +426,66 @@ impl Core {
         }
     }
 
+    /// Whether the SVM has keys, or an encrypted volume whose key record is lost and may come back.
+    pub(crate) fn needs_keks(&self, svm: SvmId) -> Result<bool, KeyError> {
+        if !self.scan_keys(svm.as_bytes(), None, 1)?.is_empty() {
+            return Ok(true);
+        }
+        match self.refuse_lost_volume_keys(svm, || Ok(())) {
+            Ok(()) => Ok(false),
+            Err(KeyError::VolumeKeyMissing { .. }) => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Fails where this volume, which has no key record, needs one.
     fn refuse_lost_key(&self, naming: &Read<VolumeNameRecord>) -> Result<(), KeyError> {
-        let volume = naming.body.volume;
-        let key = VolumeRecord::key_of(volume);
-        let is_lost = match self.records.read::<VolumeRecord>(&key)? {
-            // It goes in one commit with its key: where it is still the same, only the key is gone.
-            Some(read) if read.body.key.is_some() => self.get_volume(&key)?.as_ref() == Some(&read.raw),
-            Some(_) => false,
+        let key = VolumeRecord::key_of(naming.body.volume);
+        match self.records.read::<VolumeRecord>(&key)? {
+            Some(read) => self.refuse_without_key(&read),
             // Nobody knows whether it was encrypted.
             None if self.get_volume(&naming.body.key())?.as_ref() == Some(&naming.raw) => {
-                return Err(RecordError::Lost { name: RecordName::of::<VolumeRecord>(&key) }.into());
+                Err(RecordError::Lost { name: RecordName::of::<VolumeRecord>(&key) }.into())
             }
-            None => false,
-        };
+            None => Ok(()),
+        }
+    }
+
+    /// The same for the volume whose name's record does not open: its own record tells, which is looked for among all. `error` says what is
+    /// wrong with the name.
+    fn refuse_lost_key_under(&self, name: &[u8], error: RecordError) -> Result<(), KeyError> {
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let page = self.records.store().scan(Table::Volumes, VolumeRecord::PREFIX, after.as_deref(), PAGE);
+            let page = page.map_err(RecordError::Store)?;
+            let Some(last) = page.last().map(|entry| entry.key.clone()) else { return Err(error.into()) };
+            // One that does not open may be the one that is meant: then none is found.
+            let mut volumes = page.into_iter().filter_map(|entry| self.records.open(&entry.key, entry.value).ok());
+            if let Some(read) = volumes.find(|read: &Read<VolumeRecord>| read.body.naming().key() == name) {
+                return self.refuse_without_key(&read);
+            }
+            after = Some(last);
+        }
+    }
+
+    /// Fails where the volume is encrypted and its key record is gone. Both go in one commit: where the volume is still the same, only the
+    /// key is.
+    fn refuse_without_key(&self, read: &Read<VolumeRecord>) -> Result<(), KeyError> {
+        let VolumeRecord { volume, svm, name, key, .. } = &read.body;
+        let record = store_key((*svm).into(), read.body.object());
+        let is_lost = key.is_some()
+            && self.records.store().get(Table::Keys, &record).map_err(RecordError::Store)?.is_none()
+            && self.get_volume(&read.body.key())?.as_ref() == Some(&read.raw);
         match is_lost {
-            true => Err(KeyError::VolumeKeyMissing { volume, name: naming.body.name.clone() }),
+            true => Err(KeyError::VolumeKeyMissing { volume: *volume, name: name.clone() }),
             false => Ok(()),
         }
     }
+}
+
+fn info_of(record: VolumeRecord, encryption: VolumeEncryption) -> VolumeInfo {
+    let VolumeRecord { version: _, volume: id, svm, name, size, kind, aggregates, created, key: _ } = record;
+    VolumeInfo { id, svm: svm.into(), name, size, kind, aggregates, created, encryption }
 }
 
 /// What kept a volume from being made.

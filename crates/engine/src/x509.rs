@@ -12,6 +12,7 @@ use x509_parser::extensions::ParsedExtension;
 use x509_parser::prelude::{FromDer as _, X509Certificate, X509Name};
 use x509_parser::public_key::PublicKey;
 use x509_parser::signature_algorithm::SignatureAlgorithm;
+use x509_parser::time::ASN1Time;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
 use crate::private_key::PrivateKey;
@@ -24,11 +25,11 @@ pub struct CertificateFacts {
     pub common_name: Option<String>,
     /// The issuer's.
     pub issuer_common_name: Option<String>,
-    /// The serial number in upper-case hex digits, two to a byte.
+    /// The serial number in upper-case hex digits, two to a byte, without the sign byte of DER.
     pub serial: String,
     /// Before this it is not valid.
     pub not_before: Timestamp,
-    /// After this it is not valid.
+    /// After this it is not valid; the last second of [`Timestamp::MAX`] for one that says that it never expires.
     pub not_after: Timestamp,
     /// The size of its public key in bits; 0 for a kind that is not known here.
     pub key_bits: usize,
@@ -107,13 +108,12 @@ impl SignatureHash {
 pub(crate) fn facts(der: &[u8]) -> Option<CertificateFacts> {
     let (rest, certificate) = X509Certificate::from_der(der).ok()?;
     rest.is_empty().then_some(())?;
-    let second = |time: i64| Timestamp::from_second(time).ok();
     let mut facts = CertificateFacts {
         common_name: common_name(certificate.subject()),
         issuer_common_name: common_name(certificate.issuer()),
-        serial: hex::encode_upper(certificate.raw_serial()),
-        not_before: second(certificate.validity().not_before.timestamp())?,
-        not_after: second(certificate.validity().not_after.timestamp())?,
+        serial: serial(certificate.raw_serial()),
+        not_before: timestamp(&certificate.validity().not_before),
+        not_after: timestamp(&certificate.validity().not_after),
         key_bits: key_bits(certificate.public_key()),
         hash: SignatureHash::of(&certificate),
         authority_key_id: None,
@@ -130,6 +130,20 @@ pub(crate) fn facts(der: &[u8]) -> Option<CertificateFacts> {
         }
     }
     Some(facts)
+}
+
+/// The serial number without the byte that DER puts before one whose first bit is set: it is positive (RFC 5280, section 4.1.2.2).
+fn serial(raw: &[u8]) -> String {
+    match raw {
+        [0, rest @ ..] if !rest.is_empty() => hex::encode_upper(rest),
+        raw => hex::encode_upper(raw),
+    }
+}
+
+/// A time, or the last second that can be told: a certificate that never expires says 9999-12-31, 23:59:59 (RFC 5280, section 4.1.2.5).
+fn timestamp(time: &ASN1Time) -> Timestamp {
+    let second = time.timestamp().clamp(Timestamp::MIN.as_second(), Timestamp::MAX.as_second());
+    Timestamp::from_second(second).unwrap_or(Timestamp::MAX)
 }
 
 fn common_name(name: &X509Name<'_>) -> Option<String> {

@@ -74,6 +74,24 @@ fn a_rekey_tells_what_is_the_matter_with_a_key() {
 }
 
 #[test]
+fn a_job_that_failed_before_causes_were_kept_is_told() {
+    let (store, [svm, _]) = two_svms();
+    put(&*store, Table::Keys, &store_key(svm, volume(1)), b"no blob");
+    let engine = common::open(&store);
+    let job = engine.rekey_internal(svm).unwrap();
+    assert_eq!(cause(&store, engine, &job), Cause::KeyLayout);
+    forge::change(&*store, Table::Jobs, job.id().as_bytes(), |record| {
+        record["phase"]["ended"]["stop"]["failed"].as_object_mut().unwrap().remove("cause").unwrap();
+    });
+    let engine = common::open(&store);
+    match engine.job(job.id()).unwrap().status {
+        JobStatus::Failed { cause, .. } => assert_eq!(cause, Cause::Other),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(engine.jobs().unwrap().len(), 1);
+}
+
+#[test]
 fn a_restore_tells_what_is_the_matter_with_a_kek() {
     let (store, [a, _]) = two_svms();
     forge::change(&*store, Table::Keks, a.as_bytes(), |list| {

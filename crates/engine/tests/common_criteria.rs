@@ -113,3 +113,37 @@ fn wrong_passphrases_are_counted_in_the_mode_that_it_leaves() {
     assert!(matches!(soon, KeystoreError::TooSoon { .. }), "{soon:?}");
     assert_eq!(engine.keystore().unwrap().mode, OnboardMode::CommonCriteria);
 }
+
+#[test]
+fn an_open_keystore_leaves_the_mode_without_its_passphrase() {
+    let (store, svm, key) = with_a_key(LONG_PASSPHRASE);
+    let engine = common::open(&store);
+    engine.leave_common_criteria().unwrap();
+    engine.set_common_criteria(&passphrase(LONG_PASSPHRASE), true).unwrap();
+    drop(engine);
+    // Locked, it has nothing to put away.
+    let engine = common::open(&store);
+    let (_, before) = record(&store);
+    let locked = engine.leave_common_criteria().unwrap_err();
+    assert!(matches!(locked, KeystoreError::Locked), "{locked:?}");
+    assert!(record(&store).1 == before);
+    engine.unlock(&passphrase(LONG_PASSPHRASE)).unwrap();
+    engine.leave_common_criteria().unwrap();
+    assert_eq!(engine.keystore().unwrap().mode, OnboardMode::Unattended);
+    assert_eq!(opened(&engine, svm), key);
+    drop(engine);
+    let engine = common::open(&store);
+    assert!(!engine.keystore().unwrap().locked);
+    assert_eq!(opened(&engine, svm), key);
+    // The passphrase is the one that it was.
+    engine.change_passphrase(&passphrase(LONG_PASSPHRASE), &passphrase(PASSPHRASE)).unwrap();
+    verify_clean(&engine);
+
+    let none = Engine::create_on(Arc::new(MemoryStore::default()), &name("cluster1"), common::options()).unwrap();
+    assert!(matches!(none.leave_common_criteria(), Err(KeystoreError::None)));
+    let mut facts = Facts::default();
+    facts.cluster.common_criteria = Some(Fact::Known(true));
+    let engine = Engine::open_on(store, Options { platform: Arc::new(facts), ..common::options() }).unwrap();
+    let refused = engine.leave_common_criteria().unwrap_err();
+    assert!(matches!(refused, KeystoreError::Refused(Refusal::CommonCriteriaNeeded)), "{refused:?}");
+}

@@ -11,7 +11,7 @@ use claviger::store::MemoryStore;
 use claviger::store::faults::Crash;
 use claviger::{
     Blame, Cause, DeleteOnboardError, Engine, Fact, FactName, Facts, Fault, JobError, KeyAlgorithm, KeyError,
-    KeystoreState, ObjectRef, OnboardMode, Options, Refusal, SvmId, Table,
+    KeystoreState, NewVolume, ObjectRef, OnboardMode, Options, Refusal, SvmId, Table,
 };
 use common::stores::{Held, HoldingStore, Write};
 use common::vault::{create_enabled, options_with, vault};
@@ -208,6 +208,71 @@ fn what_nobody_can_read_stands_against_it() {
 }
 
 #[test]
+fn a_volume_whose_key_record_is_lost_stands_against_it() {
+    let stage = Stage::new();
+    let made = stage.engine.create_volume(stage.svm, &NewVolume::encrypted("vol".parse().unwrap())).unwrap();
+    let object = ObjectRef::Volume(made.id);
+    let key = bytes(stage.engine.open_key(stage.svm, object).unwrap().newest());
+    let record = common::store_key(stage.svm, object);
+    let raw = claviger::Store::get(&*stage.disk, Table::Keys, &record).unwrap().unwrap();
+    common::delete(&*stage.disk, Table::Keys, &record);
+    let refused = stage.refused();
+    assert!(matches!(refused, DeleteOnboardError::Refused(Refusal::EncryptedVolumes { svm }) if svm == stage.svm));
+    // The record comes back from a copy.
+    common::put(&*stage.disk, Table::Keys, &record, &raw);
+    assert_eq!(bytes(common::open(&stage.disk).open_key(stage.svm, object).unwrap().newest()), key);
+    stage.serves();
+}
+
+/// The keystore's record is as if its deletion had never been asked for.
+fn is_taken_back(stage: &Stage) -> bool {
+    let record = forge::read(&*stage.disk, Table::Keystores, stage.keystore.as_bytes());
+    record.get("deleting").is_none()
+}
+
+#[test]
+fn what_cannot_be_read_once_it_is_announced_takes_it_back() {
+    let stage = Stage::with_kek();
+    let raw = claviger::Store::get(&*stage.disk, Table::Keks, stage.svm.as_bytes()).unwrap().unwrap();
+    let announced = stage.hold_keystore();
+    thread::scope(|scope| {
+        let deleted = scope.spawn(|| stage.engine.delete_onboard());
+        announced.reached();
+        common::put(&*stage.disk, Table::Keks, stage.svm.as_bytes(), &raw[1..]);
+        announced.release();
+        let error = deleted.join().unwrap().unwrap_err();
+        assert!(matches!(error, DeleteOnboardError::Looking(KeyError::KekDamaged { .. })), "{error:?}");
+        assert!(error.is_refusal());
+    });
+    assert!(is_taken_back(&stage));
+    common::put(&*stage.disk, Table::Keks, stage.svm.as_bytes(), &raw);
+    stage.serves();
+}
+
+#[test]
+fn a_deletion_goes_on_only_where_the_facts_allow_it_then() {
+    let mut facts = Facts::default();
+    facts.storage.nae_aggregates = Fact::Known(vec!["aggr1".to_owned()]);
+    // It is begun; and the SVM is announced, and its KEK dropped.
+    for written in 0..3 {
+        let stage = Stage::with_kek();
+        let engine = Engine::open_on(common::dying(&stage.disk, Crash::After, written), common::options()).unwrap();
+        engine.delete_onboard().unwrap_err();
+        drop(engine);
+        assert!(!is_taken_back(&stage), "{written}");
+        let options = Options { platform: Arc::new(facts.clone()), ..options_with(&vault()) };
+        let engine = Engine::open_on(stage.disk.clone(), options).unwrap();
+        assert_eq!(engine.keystore().unwrap().id, stage.keystore);
+        assert!(is_taken_back(&stage), "{written}");
+        drop(engine);
+        let engine = common::open(&stage.disk);
+        let key = bytes(&engine.create_key(stage.svm, volume(7), XTS).unwrap());
+        assert_eq!(bytes(common::open(&stage.disk).open_key(stage.svm, volume(7)).unwrap().newest()), key);
+        verify_clean(&engine);
+    }
+}
+
+#[test]
 fn a_key_that_is_written_while_it_goes_is_not_acknowledged() {
     let stage = Stage::with_kek();
     let key = common::store_key(stage.svm, volume(2));
@@ -234,6 +299,63 @@ fn a_first_kek_that_is_written_while_it_goes_is_not_used() {
         assert!(matches!(created.join().unwrap(), Err(KeyError::NoKeystore)));
     });
     stage.is_gone();
+}
+
+/// What is durable counts, whether it is published yet or not.
+#[test]
+fn a_first_kek_that_is_durable_and_not_yet_used_goes_with_the_keystore() {
+    let stage = Stage::new();
+    let svm = stage.svm;
+    let made = stage.store.hold_after(move |write| write.puts(Table::Keks, svm.as_bytes()));
+    thread::scope(|scope| {
+        let created = scope.spawn(|| stage.create(1));
+        made.reached();
+        let looked = stage.store.hold_after(move |write| write.gets(Table::Keks, svm.as_bytes()));
+        let announced = stage.hold_keystore();
+        let deleted = scope.spawn(|| stage.engine.delete_onboard());
+        announced.reached();
+        announced.release();
+        // The deletion sees it before whoever made it goes on.
+        looked.reached();
+        made.release();
+        looked.release();
+        let (created, deleted) = (created.join().unwrap(), deleted.join().unwrap());
+        // One of the two: what is acknowledged opens.
+        match (created, deleted) {
+            (Ok(key), Err(DeleteOnboardError::Refused(Refusal::EncryptedVolumes { .. }))) => {
+                assert_eq!(bytes(common::open(&stage.disk).open_key(svm, volume(1)).unwrap().newest()), key);
+                stage.serves();
+            }
+            (Err(KeyError::NoKeystore), Ok(())) => stage.is_gone(),
+            other => panic!("{other:?}"),
+        }
+    });
+}
+
+#[test]
+fn a_kek_whose_move_to_the_keystore_is_durable_and_not_yet_used_stands_against_it() {
+    let stage = Stage::new();
+    create_enabled(&stage.engine, stage.svm, "A", 1);
+    let key = stage.create(1).unwrap();
+    let svm = stage.svm;
+    let announced = stage.hold_keystore();
+    thread::scope(|scope| {
+        let deleted = scope.spawn(|| stage.engine.delete_onboard());
+        announced.reached();
+        let moved = stage.store.hold_after(move |write| write.puts(Table::Keks, svm.as_bytes()));
+        let job = stage.engine.switch(svm, stage.keystore).unwrap();
+        moved.reached();
+        let looked = stage.store.hold_after(move |write| write.gets(Table::Keks, svm.as_bytes()));
+        announced.release();
+        looked.reached();
+        moved.release();
+        looked.release();
+        let refused = deleted.join().unwrap().unwrap_err();
+        assert!(matches!(refused, DeleteOnboardError::Refused(Refusal::EncryptedVolumes { .. })), "{refused:?}");
+        job.wait().unwrap();
+    });
+    assert_eq!(bytes(common::open(&stage.disk).open_key(svm, volume(1)).unwrap().newest()), key);
+    stage.serves();
 }
 
 #[test]

@@ -195,7 +195,9 @@ fn an_onboard_keystore_is_refused_in_the_order_of_the_rules() {
     assert_eq!(refusal(&facts, locking, false), Refusal::CommonCriteriaNotAllowed);
     facts.cluster.common_criteria = Some(Fact::Known(true));
     assert_eq!(refusal(&facts, unattended, false), Refusal::CommonCriteriaNeeded);
+    assert_eq!(refusal(&facts, unattended, true), Refusal::NotMetroCluster);
     facts.metrocluster.configured = Fact::Known(true);
+    assert_eq!(refusal(&facts, unattended, true), Refusal::PartnerNone);
     facts.metrocluster.partner_key_manager = Fact::Known(PartnerKeyManager::Onboard);
     assert_eq!(refusal(&facts, unattended, false), Refusal::PartnerOnboard);
     assert_eq!(refusal(&facts, unattended, true), Refusal::CommonCriteriaNeeded);

@@ -83,7 +83,7 @@ fn changes_at_the_same_time_are_all_made() {
 }
 
 #[test]
-fn a_damaged_record_is_told_and_keeps_nothing_from_opening() {
+fn a_damaged_record_is_told_and_replaced_by_a_change() {
     let (store, engine) = engine();
     engine.change_settings(|settings| settings.cloud_kms_retry_count = RetryCount::MAX).unwrap();
     drop(engine);
@@ -95,4 +95,12 @@ fn a_damaged_record_is_told_and_keeps_nothing_from_opening() {
     let report = engine.verify(|_| ()).unwrap();
     let [finding] = &report.findings[..] else { panic!("{report:?}") };
     assert_eq!((finding.record.subject(), finding.problem), (Subject::Settings, Problem::Damaged));
+
+    // Also where the ordinary ones are asked for.
+    assert_eq!(engine.change_settings(|_| ()).unwrap(), KeyManagerSettings::default());
+    assert_eq!(engine.settings().unwrap(), KeyManagerSettings::default());
+    common::put(&*store, Table::Node, b"settings", &raw);
+    let changed = engine.change_settings(|settings| settings.data_at_rest_encryption_disabled = true).unwrap();
+    assert_eq!(engine.settings().unwrap(), changed);
+    verify_clean(&engine);
 }

@@ -49,7 +49,7 @@ impl Engine {
             not_taken(Problem::Inconsistent, format!("SVM {} does not exist here", record.svm));
             return Ok(());
         };
-        match core.add_volume(&svm, &record) {
+        match core.add_volume(&svm, &record, true) {
             Ok(()) => import.volumes += 1,
             Err(VolumeError::Exists { .. }) => match core.records.read::<VolumeRecord>(&key)? {
                 Some(read) if read.body == record => import.volumes_present += 1,

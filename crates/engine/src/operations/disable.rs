@@ -46,7 +46,7 @@ fn drop_keks(work: &mut Work<'_>, svm: &Arc<LiveSvm>, keystore: Uuid) -> Result<
             },
             None => None,
         };
-        if announced.is_some() && !core.scan_keys(svm.id.as_bytes(), None, 1)?.is_empty() {
+        if announced.is_some() && core.needs_keks(svm.id)? {
             // The end of the job takes the announcement back.
             return Err(SvmKeystoreError::KeepsKeys { keystore }.into());
         }

@@ -99,7 +99,7 @@ impl Engine {
             }
             self.core.refuse_lost_keks(&svm, &svm.keks.load())?;
             let keeps = list.is_some_and(|list| list.is_kept_by(keystore));
-            if keeps && !self.core.scan_keys(svm.id.as_bytes(), None, 1)?.is_empty() {
+            if keeps && self.core.needs_keks(svm.id)? {
                 return Err(SvmKeystoreError::KeepsKeys { keystore });
             }
             Ok(Task::Disable { svm: svm.id.uuid(), keystore, step: DisableStep::Drop })

@@ -149,5 +149,16 @@ pub(crate) enum Stop {
     /// It was cancelled between two steps or batches.
     Cancelled,
     /// It could not go on; `message` says why.
-    Failed { message: String, cause: Cause, fault: Fault, advice: Advice },
+    Failed {
+        message: String,
+        /// Of a job that ended before causes were kept, it is not known.
+        #[serde(default = "unknown_cause")]
+        cause: Cause,
+        fault: Fault,
+        advice: Advice,
+    },
+}
+
+const fn unknown_cause() -> Cause {
+    Cause::Other
 }

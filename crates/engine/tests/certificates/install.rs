@@ -1,7 +1,10 @@
 //! What goes right.
 
+use std::time::Duration;
+
 use claviger::{CertificateError, CertificateKind, NewCertificate, SignatureHash, Table};
-use rcgen::PKCS_ECDSA_P256_SHA256;
+use jiff::Timestamp;
+use rcgen::{PKCS_ECDSA_P256_SHA256, SerialNumber, date_time_ymd};
 
 use crate::common::{self, records, verify_clean};
 use crate::made::{Made, algorithms};
@@ -53,6 +56,23 @@ fn a_certificate_says_what_it_is_after_a_restart_too() {
     installed.sort_by_key(|info| info.id);
     let listed: Vec<_> = engine.certificates().unwrap().into_iter().map(|one| one.certificate.unwrap()).collect();
     assert_eq!(listed, installed);
+    verify_clean(&engine);
+}
+
+/// RFC 5280, sections 4.1.2.2 and 4.1.2.5: a positive number, and no expiry.
+#[test]
+fn a_serial_number_has_no_sign_and_a_certificate_may_never_expire() {
+    let (_, engine, _) = hierarchy();
+    let last = Timestamp::from_second(Timestamp::MAX.as_second()).unwrap();
+    for (serial, told) in [(&[0x00, 0xff, 0x01][..], "FF01"), (&[0x00], "00"), (&[0x7f, 0x00], "7F00")] {
+        let made = Made::authority_with("forever", |params| {
+            params.serial_number = Some(SerialNumber::from_slice(serial));
+            params.not_after = date_time_ymd(9999, 12, 31) + Duration::from_secs(86_399);
+        });
+        let info = engine.install_certificate(&made.to_install(None, None, CertificateKind::ServerCa)).unwrap();
+        assert_eq!((info.facts.serial.as_str(), info.facts.not_after), (told, last));
+        assert_eq!(info.name.as_str(), format!("forever_{told}"));
+    }
     verify_clean(&engine);
 }
 

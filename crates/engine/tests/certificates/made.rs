@@ -39,7 +39,13 @@ fn params(common_name: &str) -> CertificateParams {
 impl Made {
     /// An authority that signed itself.
     pub(crate) fn authority(common_name: &str) -> Self {
+        Self::authority_with(common_name, |_| ())
+    }
+
+    /// The same, which says something else.
+    pub(crate) fn authority_with(common_name: &str, change: impl FnOnce(&mut CertificateParams)) -> Self {
         let mut params = params(common_name);
+        change(&mut params);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
         Self { der: params.self_signed(&key).unwrap().der().clone(), key, params }

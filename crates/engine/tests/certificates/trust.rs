@@ -1,8 +1,14 @@
 //! Who trusts an installed authority: connections of its scope, from when it is installed until it is deleted. Over TLS, to a server
 //! whose certificate is from a private authority.
 
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use claviger::store::{Batch, Entry, Expectation, MemoryStore, Outcome, Replacement};
 use claviger::{
-    BarbicanSettings, BarbicanUpdate, CertificateDer, CertificateKind, Engine, NewCertificate, SvmId, SvmKeystoreError,
+    BarbicanSettings, BarbicanUpdate, CertificateDer, CertificateError, CertificateKind, Engine, NewCertificate, Store,
+    StoreError, SvmId, SvmKeystoreError, Table,
 };
 use uuid::Uuid;
 
@@ -105,12 +111,86 @@ fn an_authority_whose_record_is_damaged_is_not_trusted() {
     assert!(reaches(&engine, keystore));
     drop(engine);
     let key = [&[0], root.as_bytes().as_slice()].concat();
-    let mut raw = claviger::Store::get(&*store, claviger::Table::Certificates, &key).unwrap().unwrap();
+    let mut raw = Store::get(&*store, Table::Certificates, &key).unwrap().unwrap();
     raw[30] ^= 1;
-    common::put(&*store, claviger::Table::Certificates, &key, &raw);
+    common::put(&*store, Table::Certificates, &key, &raw);
     let engine = common::open(&store);
     assert!(!reaches(&engine, keystore));
     engine.delete_certificate(root).unwrap();
     install(&engine, None, CertificateKind::ServerCa, &server.root);
     assert!(reaches(&engine, keystore));
+}
+
+/// A store that cannot list certificates while a test wants it so.
+struct Unlisted {
+    inner: Arc<MemoryStore>,
+    fails: AtomicBool,
+}
+
+impl Store for Unlisted {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.inner.get(table, key)
+    }
+
+    fn scan(&self, table: Table, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        match table == Table::Certificates && self.fails.load(Ordering::SeqCst) {
+            true => Err(StoreError::Io(io::Error::other("as the test wants it"))),
+            false => self.inner.scan(table, prefix, after, limit),
+        }
+    }
+
+    fn commit(&self, batch: Batch) -> Result<(), StoreError> {
+        self.inner.commit(batch)
+    }
+
+    fn replace_each(
+        &self,
+        table: Table,
+        items: &[Replacement],
+        guard: &[Expectation],
+    ) -> Result<Vec<Outcome>, StoreError> {
+        self.inner.replace_each(table, items, guard)
+    }
+}
+
+#[test]
+fn an_authority_that_is_deleted_is_not_trusted_where_the_others_cannot_be_read() {
+    let (disk, engine, svm) = hierarchy();
+    drop(engine);
+    let store = Arc::new(Unlisted { inner: disk, fails: AtomicBool::new(false) });
+    let engine = common::open(&store);
+    let (server, other) = (Server::start(well), Server::start(well));
+    let keystore = create(&engine, svm, &server);
+    let of_other = engine.create_barbican(svm, &keystore_name("B"), &settings(&other)).unwrap().id;
+    let root = install(&engine, None, CertificateKind::ServerCa, &server.root);
+    install(&engine, None, CertificateKind::ServerCa, &other.root);
+    assert!(reaches(&engine, keystore) && reaches(&engine, of_other));
+
+    store.fails.store(true, Ordering::SeqCst);
+    let failed = engine.delete_certificate(root).unwrap_err();
+    assert!(matches!(failed, CertificateError::Records(_)), "{failed:?}");
+    assert!(!reaches(&engine, keystore));
+    // It is gone, and asking again says so once it is known who is trusted.
+    let again = engine.delete_certificate(root).unwrap_err();
+    assert!(matches!(again, CertificateError::Records(_)), "{again:?}");
+    store.fails.store(false, Ordering::SeqCst);
+    let gone = engine.delete_certificate(root).unwrap_err();
+    assert!(matches!(gone, CertificateError::Unknown { .. }), "{gone:?}");
+    assert!(!reaches(&engine, keystore) && reaches(&engine, of_other));
+}
+
+#[test]
+fn a_certificate_that_nobody_trusts_leaves_connections_as_they_are() {
+    let (_, engine, svm) = hierarchy();
+    let server = Server::start(well);
+    let keystore = create(&engine, svm, &server);
+    install(&engine, None, CertificateKind::ServerCa, &server.root);
+    engine.enable(keystore).unwrap().wait().unwrap();
+    engine.create_key(svm, volume(1), claviger::KeyAlgorithm::XtsAes256).unwrap();
+    let logins = server.logins();
+    let root_ca = install(&engine, Some(svm), CertificateKind::RootCa, &server.root);
+    engine.delete_certificate(root_ca).unwrap();
+    engine.delete_certificate(root_ca).unwrap_err();
+    engine.rekey_internal(svm).unwrap().wait().unwrap();
+    assert_eq!(server.logins(), logins, "the token was forgotten");
 }

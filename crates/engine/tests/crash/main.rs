@@ -39,6 +39,7 @@ scenarios! {
     change_passphrase_of_common_criteria: common_criteria, 8 Crashes, [ChangePassphrase(LONG_PASSPHRASE, OTHER_PASSPHRASE)];
 
     into_common_criteria_mode: long_passphrase, 4 Crashes, [SetMode(OnboardMode::CommonCriteria, LONG_PASSPHRASE)];
+    out_of_common_criteria_mode_without_the_passphrase: common_criteria, 4 Crashes, [LeaveCommonCriteria];
     out_of_common_criteria_mode: common_criteria, 6 Crashes, [SetMode(OnboardMode::Unattended, LONG_PASSPHRASE)];
 
     delete_onboard: nothing_under_the_clusters, 19 All, [DeleteOnboard];

@@ -25,6 +25,8 @@ pub(crate) enum Step {
     ChangePassphrase(&'static [u8], &'static [u8]),
     /// Into this mode, with the passphrase.
     SetMode(OnboardMode, &'static [u8]),
+    /// Out of Common Criteria mode, without it.
+    LeaveCommonCriteria,
     CreateSvm(&'static str),
     RenameSvm(&'static str, &'static str),
     DeleteSvm(&'static str),
@@ -100,6 +102,7 @@ impl Step {
                 let is_locking = mode == OnboardMode::CommonCriteria;
                 patiently(|| node.engine().set_common_criteria(&passphrase(secret), is_locking))?;
             }
+            Self::LeaveCommonCriteria => node.engine().leave_common_criteria()?,
             Self::CreateSvm(svm) => {
                 node.engine().create_svm(&name(svm))?;
             }
@@ -212,6 +215,7 @@ impl Step {
                 is(View { keystore: Some((keystore, new)), ..before.clone() })
             }
             Self::SetMode(mode, _) => is(View { mode: Some(mode), ..before.clone() }),
+            Self::LeaveCommonCriteria => is(View { mode: Some(OnboardMode::Unattended), ..before.clone() }),
             Self::CreateSvm(svm) => {
                 let (_, made) = now.svm(svm)?;
                 let is_new = *made == Svm { name: svm.to_owned(), ..Svm::default() };

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use claviger::{
     Advice, BarbicanSettings, BarbicanSetupError, BarbicanUpdate, Blame as _, CertificateDer, Engine, Fault, KeyError,
-    NoKeeper, OnboardMode, Proxy, ProxyKind, RekeyError, Site, SvmError, SvmId, SvmKeystoreError as No,
+    NewVolume, NoKeeper, ObjectRef, OnboardMode, Proxy, ProxyKind, RekeyError, Site, SvmError, SvmId,
+    SvmKeystoreError as No,
 };
 use uuid::Uuid;
 
@@ -181,6 +182,21 @@ fn moves_that_make_no_sense() {
     assert_matches!(stage.refuses(|engine| engine.rekey_internal(stage.svm)), RekeyError::Mixed { .. });
     let there = stage.cluster();
     assert_matches!(stage.refuses(|engine| engine.migrate(stage.svm, there)), No::KeptThere { .. });
+}
+
+/// Its key record may come back from a copy, and is under the KEK then.
+#[test]
+fn a_keystore_is_not_disabled_under_a_volume_whose_key_record_is_lost() {
+    let stage = Stage::empty();
+    let new = NewVolume::encrypted("vol".parse().unwrap());
+    let volume = ObjectRef::Volume(stage.engine.create_volume(stage.svm, &new).unwrap().id);
+    let key = common::bytes(stage.engine.open_key(stage.svm, volume).unwrap().newest());
+    let (disk, record) = (&*stage.store.inner, common::store_key(stage.svm, volume));
+    let raw = claviger::Store::get(disk, claviger::Table::Keys, &record).unwrap().unwrap();
+    delete(disk, claviger::Table::Keys, &record);
+    assert_matches!(stage.refuses(|engine| engine.disable(stage.own[0])), No::KeepsKeys { .. });
+    common::put(disk, claviger::Table::Keys, &record, &raw);
+    assert_eq!(common::bytes(stage.engine.open_key(stage.svm, volume).unwrap().newest()), key);
 }
 
 /// The SVM and its keystores go one after the other, and the cluster's keystore is not needed for what an own one keeps.

@@ -97,6 +97,31 @@ fn a_rekey_goes_on_when_the_volume_without_a_key_is_deleted() {
     assert!(claviger::Store::get(&*store, naming.table, &naming.key).unwrap().is_none());
 }
 
+/// The volume's own record tells what its name's does not.
+#[test]
+fn a_rekey_goes_on_beside_a_damaged_name() {
+    let (store, engine, svm) = hierarchy();
+    for new in [encrypted("vol"), plain("open")] {
+        let text = new.name.to_string();
+        let volume = engine.create_volume(svm, &new).unwrap().id;
+        let [own, naming, key] = keys(svm, volume, &text);
+        break_record(&store, &naming);
+        engine.rekey_internal(svm).unwrap().wait().unwrap();
+        if new.encrypted {
+            let copy = get(&store, &key);
+            delete(&*store, key.table, &key.key);
+            assert!(failed_rekey(&engine, svm).0.contains("\"vol\""));
+            put(&*store, key.table, &key.key, &copy);
+            engine.rekey_internal(svm).unwrap().wait().unwrap();
+        }
+        // Where both are damaged, nobody knows whether it was encrypted.
+        let whole = break_record(&store, &own);
+        assert!(failed_rekey(&engine, svm).0.contains(&naming.to_string()));
+        put(&*store, own.table, &own.key, &whole);
+        engine.rekey_internal(svm).unwrap().wait().unwrap();
+    }
+}
+
 #[test]
 fn damage_to_each_record_is_found_named_and_gone_with_the_volume() {
     for (new, of) in

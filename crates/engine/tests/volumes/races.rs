@@ -2,11 +2,14 @@
 
 use std::thread;
 
-use claviger::{JobStatus, SvmError, Table, VolumeError};
+use claviger::{Creation, JobStatus, KeyAlgorithm, KeyError, NewKey, NewVolume, SvmError, Table, VolumeError};
+use uuid::Uuid;
 
 use crate::common::stores::{HoldingStore, Write};
 use crate::common::{self, records, verify_clean};
 use crate::{encrypted, hierarchy, listed, plain};
+
+const XTS: KeyAlgorithm = KeyAlgorithm::XtsAes256;
 
 /// A volume without a key appears in an SVM without a KEK while that is looked through, and is found or makes the deletion fail.
 #[test]
@@ -14,7 +17,7 @@ fn a_volume_that_is_made_while_its_svm_is_deleted_is_not_orphaned() {
     for has_kek in [false, true] {
         let (disk, engine, svm) = hierarchy();
         if has_kek {
-            engine.create_key(svm, common::volume(1), claviger::KeyAlgorithm::Aes256).unwrap();
+            engine.create_key(svm, common::volume(1), KeyAlgorithm::Aes256).unwrap();
             engine.delete_key(svm, common::volume(1)).unwrap();
         }
         drop(engine);
@@ -32,6 +35,46 @@ fn a_volume_that_is_made_while_its_svm_is_deleted_is_not_orphaned() {
         assert!(matches!(deleted, Err(SvmError::Busy { .. } | SvmError::HasVolumes { .. })), "{deleted:?}");
         assert_eq!(listed(&engine, Some(svm), 10), ["vol"]);
         engine.create_volume(svm, &encrypted("more")).unwrap();
+        verify_clean(&engine);
+    }
+}
+
+/// Many keys are about to be put when a volume without a key is made that has the UUID of one.
+#[test]
+fn a_volume_without_a_key_gets_none_by_many() {
+    for has_kek in [false, true] {
+        let (disk, engine, svm) = hierarchy();
+        if has_kek {
+            engine.create_key(svm, common::volume(1), XTS).unwrap();
+        }
+        drop(engine);
+        let store = HoldingStore::over(disk);
+        let engine = common::open(&store);
+        let keys = [2, 3].map(|number| NewKey { object: common::volume(number), algorithm: XTS });
+        let new = NewVolume { id: Some(Uuid::from_u128(3)), ..plain("vol") };
+        let held = store.hold_before(|write| write.replaces());
+        let many = thread::scope(|scope| {
+            let many = scope.spawn(|| engine.create_keys(svm, &keys));
+            held.reached();
+            engine.create_volume(svm, &new).unwrap();
+            held.release();
+            many.join().unwrap()
+        });
+        assert!(matches!(many, Err(KeyError::OfVolume { object, .. }) if object == common::volume(3)), "{many:?}");
+        assert!(matches!(engine.open_key(svm, common::volume(3)), Err(KeyError::Missing { .. })));
+        verify_clean(&engine);
+
+        // One whose UUID is not among them is in nobody's way.
+        let keys = [4, 5].map(|number| NewKey { object: common::volume(number), algorithm: XTS });
+        let held = store.hold_before(|write| write.replaces());
+        let many = thread::scope(|scope| {
+            let many = scope.spawn(|| engine.create_keys(svm, &keys));
+            held.reached();
+            engine.create_volume(svm, &NewVolume { id: Some(Uuid::from_u128(6)), ..plain("more") }).unwrap();
+            held.release();
+            many.join().unwrap()
+        });
+        assert_eq!(many.unwrap(), [Creation::Created; 2]);
         verify_clean(&engine);
     }
 }
