@@ -25,11 +25,11 @@ struct Cli {
     /// How many SVMs
     #[arg(long, default_value_t = 1_000)]
     svms: usize,
-    /// Volumes of each SVM, and as many keys of drives beside theirs
-    #[arg(long, default_value_t = 20)]
-    volumes: usize,
-    /// 1,000 volumes for each SVM, which take a while to make
-    #[arg(long, conflicts_with = "volumes")]
+    /// Keys of each SVM
+    #[arg(long, default_value_t = 100)]
+    keys: usize,
+    /// 1,000 keys for each SVM
+    #[arg(long, conflicts_with = "keys")]
     full: bool,
     /// Seconds that each measurement takes
     #[arg(long, default_value_t = 5)]
@@ -53,7 +53,7 @@ fn main() -> Result<ExitCode> {
         Some(dir) => tempfile::tempdir_in(dir)?,
         None => tempfile::tempdir()?,
     };
-    let size = Size { svms: cli.svms, volumes: if cli.full { 1_000 } else { cli.volumes } };
+    let size = Size { svms: cli.svms, keys: if cli.full { 1_000 } else { cli.keys } };
     let site = Site::serve(dir.path(), &size)?;
 
     let pages = pages::measure(&site)?;
@@ -87,8 +87,7 @@ fn main() -> Result<ExitCode> {
 
     let result = json!({
         "svms": size.svms,
-        "volumes": size.all(),
-        "keys": 2 * size.all(),
+        "keys": size.svms * size.keys,
         "connections": cli.connections,
         "requests": requests,
         "open_key": { "idle": idle.json(), "under_load": loaded.json() },

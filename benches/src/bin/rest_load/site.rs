@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{Request, Response, header};
@@ -23,17 +23,14 @@ use crate::wrk::Load;
 /// How many threads make volumes: one commit can make several durable.
 const MAKERS: usize = 8;
 
+/// One key in so many is a volume's, which is made alone; the others are drives', and made in bulk.
+const KEYS_FOR_A_VOLUME: usize = 10;
+
 /// How much there is.
 pub(crate) struct Size {
     pub(crate) svms: usize,
     /// Of each SVM.
-    pub(crate) volumes: usize,
-}
-
-impl Size {
-    pub(crate) const fn all(&self) -> usize {
-        self.svms * self.volumes
-    }
+    pub(crate) keys: usize,
 }
 
 /// The service and its engine, in this process.
@@ -60,7 +57,7 @@ impl Site {
         engine.create_onboard(OnboardMode::Unattended, &passphrase)?;
         let svms = (0..size.svms).map(|number| Ok(engine.create_svm(&format!("svm{number:06}").parse()?)?.id()));
         let svms = svms.collect::<Result<Vec<_>>>()?;
-        let objects = fill(&engine, &svms, size.volumes)?;
+        let objects = fill(&engine, &svms, size.keys)?;
 
         let api = claviger_ontap::router(Arc::new(Service::new(engine.clone())));
         let server = Server::start(&dev.config, engine.clone(), Registry::default(), api.clone())?;
@@ -102,27 +99,26 @@ impl Site {
     }
 }
 
-/// Gives each SVM so many volumes, and as many keys of drives. Returns the objects of the first SVM.
-fn fill(engine: &Engine, svms: &[SvmId], volumes: usize) -> Result<Vec<ObjectRef>> {
+/// Gives each SVM so many keys. Returns the objects of the first SVM that have them.
+fn fill(engine: &Engine, svms: &[SvmId], keys: usize) -> Result<Vec<ObjectRef>> {
     let share = svms.len().div_ceil(MAKERS).max(1);
     let made = thread::scope(|scope| {
-        let make = |svms: &[SvmId]| svms.iter().map(|svm| fill_one(engine, *svm, volumes)).collect::<Result<Vec<_>>>();
+        let make = |svms: &[SvmId]| svms.iter().map(|svm| fill_one(engine, *svm, keys)).collect::<Result<Vec<_>>>();
         let makers: Vec<_> = svms.chunks(share).map(|svms| scope.spawn(move || make(svms))).collect();
-        let join = |maker: thread::ScopedJoinHandle<'_, _>| {
-            maker.join().unwrap_or_else(|_| anyhow::bail!("a maker broke off"))
-        };
+        let join = |maker: thread::ScopedJoinHandle<'_, _>| maker.join().unwrap_or_else(|_| bail!("a maker broke off"));
         makers.into_iter().map(join).collect::<Result<Vec<_>>>()
     })?;
     made.into_iter().flatten().next().context("there must be an SVM")
 }
 
-fn fill_one(engine: &Engine, svm: SvmId, volumes: usize) -> Result<Vec<ObjectRef>> {
+fn fill_one(engine: &Engine, svm: SvmId, keys: usize) -> Result<Vec<ObjectRef>> {
+    let volumes = keys / KEYS_FOR_A_VOLUME;
     let make = |number| {
         let volume = engine.create_volume(svm, &NewVolume::encrypted(format!("vol{number:06}").parse()?))?;
         Ok(ObjectRef::Volume(volume.id))
     };
     let mut objects = (0..volumes).map(make).collect::<Result<Vec<_>>>()?;
-    let drives: Vec<_> = (0..volumes).map(|_| ObjectRef::Drive(Uuid::new_v4())).collect();
+    let drives: Vec<_> = (volumes..keys).map(|_| ObjectRef::Drive(Uuid::new_v4())).collect();
     create_all(engine, svm, &drives)?;
     objects.extend(drives);
     Ok(objects)

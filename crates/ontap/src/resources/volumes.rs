@@ -43,13 +43,21 @@ impl Resource for Volumes {
             Some(svm) => svm,
             None => None,
         };
-        let after = after.map(position).transpose()?;
-        let page = engine.volumes(svm, after.as_ref(), limit).map_err(|error| of_volume(&error))?;
         let row = |listed: ListedVolume| Row {
             place: format!("{}{SEPARATOR}{}", listed.position.svm, listed.position.name),
             record: listed.volume.ok().map(|volume| record(engine, &volume)),
         };
-        Ok(page.volumes.into_iter().map(row).collect())
+        let mut rows = Vec::new();
+        let mut after = after.map(position).transpose()?;
+        loop {
+            let page = engine.volumes(svm, after.as_ref(), limit - rows.len()).map_err(|error| of_volume(&error))?;
+            rows.extend(page.volumes.into_iter().map(row));
+            // Of a page that is short because volumes were deleted meanwhile, the rest follows.
+            match page.next {
+                Some(next) if rows.len() < limit => after = Some(next),
+                _ => return Ok(rows),
+            }
+        }
     }
 
     fn one(&self, call: &Call<'_>) -> Result<Record, Problem> {
