@@ -9,9 +9,7 @@ use claviger::{
     Arena, ArenaOptions, Engine, KeyMemory, OpenEngineError, Options, Protection, SealingSource, SecretBytes, StoreKind,
 };
 use claviger_ontap::Service;
-use claviger_server::{
-    Background, Config, DevSite, FactsFile, FactsPath, Log, LogFormat, Overrides, Registry, Server,
-};
+use claviger_server::{Background, Config, DevSite, FactsFile, FactsPath, Log, LogFormat, Overrides, Registry, Server};
 use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 

@@ -24,6 +24,8 @@ pub(crate) fn of_refusal(refusal: &Refusal, guarded: Guarded) -> Problem {
         Refusal::PartnerUnhealthy => key_managers::PARTNER_UNHEALTHY,
         Refusal::PartnerExternal => key_managers::PARTNER_EXTERNAL,
         Refusal::PartnerOnboard => key_managers::PARTNER_ONBOARD,
+        Refusal::NotMetroCluster => key_managers::SYNC_CREATE_NO_METROCLUSTER,
+        Refusal::PartnerNone => key_managers::SYNC_CREATE_NO_PARTNER,
         Refusal::CommonCriteriaNotAllowed => public::CC_DISABLED,
         Refusal::EncryptedVolumes { .. } => key_managers::ENCRYPTED_VOLUMES,
         Refusal::DrivesWithKeys => key_managers::DRIVES_HOLD_KEYS,
