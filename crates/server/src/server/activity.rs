@@ -15,7 +15,7 @@ use crate::config::Limits;
 /// What a connection is at.
 pub(super) struct Activity {
     state: Mutex<Work>,
-    /// The client's time has become shorter.
+    /// The client's turn has begun, or its time has become shorter.
     hurried: Notify,
 }
 
@@ -98,6 +98,7 @@ impl Drop for Running {
     fn drop(&mut self) {
         let mut work = self.0.work();
         (work.running, work.since) = (work.running.saturating_sub(1), Instant::now());
+        self.0.hurried.notify_one();
     }
 }
 
