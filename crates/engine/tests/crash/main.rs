@@ -42,7 +42,7 @@ scenarios! {
     out_of_common_criteria_mode_without_the_passphrase: common_criteria, 4 Crashes, [LeaveCommonCriteria];
     out_of_common_criteria_mode: common_criteria, 6 Crashes, [SetMode(OnboardMode::Unattended, LONG_PASSPHRASE)];
 
-    delete_onboard: nothing_under_the_clusters, 19 All, [DeleteOnboard];
+    delete_onboard: nothing_under_the_clusters, 19 Single, [DeleteOnboard];
     delete_onboard_and_make_another: deleted_keys, 12 Single, [DeleteOnboard, CreateKeystore(OnboardMode::Unattended, PASSPHRASE), CreateKey("a", 1)];
 
     create_svm: keystore, 3 All, [CreateSvm("a")];
