@@ -7,6 +7,7 @@ use claviger::{
     Arena, ArenaOptions, Engine, Fetching, JobInfo, JobStatus, KeyMemory, KeystoreInfo, Options, Passphrase,
     SecretBytes, StoreKind, SvmId, SvmInfo,
 };
+use claviger_server::{FactsFile, FactsPath};
 
 use crate::commands::job::JobView;
 use crate::event::{Event, Wanted};
@@ -76,7 +77,10 @@ impl Directory {
     }
 
     fn open(&self, fetching: Fetching) -> Result<Arc<Engine>, Failure> {
-        Ok(Engine::open(self.path()?, Options { fetching, ..self.options() })?.into())
+        let dir = self.path()?;
+        // What the node may do, it may do by a command as by the service beside it.
+        let platform = Arc::new(FactsFile::new(&FactsPath::in_data_dir(dir))?);
+        Ok(Engine::open(dir, Options { fetching, platform, ..self.options() })?.into())
     }
 }
 

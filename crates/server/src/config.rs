@@ -49,6 +49,12 @@ pub enum FactsPath {
 }
 
 impl FactsPath {
+    /// The ordinary place, in a data directory.
+    #[must_use]
+    pub fn in_data_dir(data_dir: &Path) -> Self {
+        Self::Ordinary(data_dir.join("facts.toml"))
+    }
+
     pub(crate) fn path(&self) -> &Path {
         match self {
             Self::Given(path) | Self::Ordinary(path) => path,

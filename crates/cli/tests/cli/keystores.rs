@@ -20,6 +20,18 @@ fn create(place: &Place, name: &str, more: &str) -> Value {
 }
 
 #[test]
+fn what_the_facts_beside_the_store_do_not_allow_is_refused() {
+    let place = place();
+    let create = format!("keystore create barbican --svm vs0 first {SITE} --credential-file secret");
+    for facts in ["[licenses]\nmt_ek_mgmt = false\n", "[metrocluster]\nconfigured = \"unknown\"\n", "this is no TOML"] {
+        std::fs::write(place.dir().join("facts.toml"), facts).unwrap();
+        place.refused(&create, if facts.contains("false") { 2 } else { 7 });
+    }
+    std::fs::remove_file(place.dir().join("facts.toml")).unwrap();
+    place.done(&create);
+}
+
+#[test]
 fn a_keystore_is_made_listed_shown_and_deleted_while_the_network_is_down() {
     let place = place();
     let made = create(&place, "barbican", "");

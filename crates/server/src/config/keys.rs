@@ -38,7 +38,6 @@ pub(super) const KEYS: &[&str] = &[
 
 const DEFAULT_PORT: u16 = 8443;
 const DEFAULT_DATA_DIR: &str = "/var/lib/claviger";
-const FACTS_FILE: &str = "facts.toml";
 
 /// Variables that begin so are keys of these tables or misspelt. Others use the plain prefix for things of their own.
 const TABLES: [&str; 6] = ["limits.", "log.", "memory.", "metrics.", "sealing.", "tls."];
@@ -64,9 +63,7 @@ pub(super) fn check(raw: Raw) -> Result<Config, ConfigErrors> {
     let data_dir = keys.take("data_dir", path).unwrap_or_else(|| PathBuf::from(DEFAULT_DATA_DIR));
     let config = Config {
         listen: keys.take("listen", address).unwrap_or_else(|| (Ipv4Addr::LOCALHOST, DEFAULT_PORT).into()),
-        facts: keys
-            .take("facts", path)
-            .map_or_else(|| FactsPath::Ordinary(data_dir.join(FACTS_FILE)), FactsPath::Given),
+        facts: keys.take("facts", path).map_or_else(|| FactsPath::in_data_dir(&data_dir), FactsPath::Given),
         data_dir,
         tls: TlsFiles { given: keys.certificate(), client_ca: keys.client_ca() },
         limits: Limits {
