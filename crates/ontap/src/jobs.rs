@@ -94,8 +94,7 @@ impl Jobs {
         work: impl FnOnce(&Engine) -> Result<(), Problem> + Send + 'static,
     ) -> Result<Begun, Problem> {
         let id = Uuid::new_v4();
-        self.refuse_too_many(&description)?;
-        let begun = self.own.add(OwnJob { id, description, svm, started: Timestamp::now(), end: None });
+        let begun = self.own.add_running(OwnJob { id, description, svm, started: Timestamp::now(), end: None })?;
         let (engine, own) = (self.engine.clone(), self.own.clone());
         let run = move || {
             // Whatever becomes of the work, the job has an end.
@@ -108,19 +107,6 @@ impl Jobs {
                 self.own.lock().by_id.remove(&id);
                 Err(codes::failed("The node has no thread to spare; try again later."))
             }
-        }
-    }
-
-    /// One change at a time of one thing, and not too many of all.
-    fn refuse_too_many(&self, description: &str) -> Result<(), Problem> {
-        let jobs = self.own.lock();
-        let running = || jobs.by_id.values().filter(|job| job.end.is_none());
-        if running().any(|job| job.description == description) {
-            return Err(codes::in_use("The same is being changed already; try again when that job has ended."));
-        }
-        match running().count() < MOST_RUNNING {
-            true => Ok(()),
-            false => Err(codes::in_use("Too many changes wait for their keepers; try again when some have ended.")),
         }
     }
 
@@ -204,6 +190,21 @@ impl Own {
         jobs.by_id.insert(id, job);
         jobs.kept(Timestamp::now());
         Begun::Own(id)
+    }
+
+    /// One change at a time of one thing, and not too many of all.
+    fn add_running(&self, job: OwnJob) -> Result<Begun, Problem> {
+        let id = job.id;
+        let mut jobs = self.lock();
+        let running = || jobs.by_id.values().filter(|job| job.end.is_none());
+        if running().any(|other| other.description == job.description) {
+            return Err(codes::in_use("The same is being changed already; try again when that job has ended."));
+        }
+        if running().count() >= MOST_RUNNING {
+            return Err(codes::in_use("Too many changes wait for their keepers; try again when some have ended."));
+        }
+        jobs.by_id.insert(id, job);
+        Ok(Begun::Own(id))
     }
 
     fn end(&self, id: Uuid, end: Result<(), Problem>) {

@@ -202,3 +202,18 @@ fn an_action_must_be_one() {
     stage.api.patch(&format!("/cluster/jobs/{job}?action=cancel"), &json!({ "state": "success" })).invalid("state");
     stage.api.patch(&format!("/cluster/jobs/{job}?action=cancel&x=1"), &json!({})).invalid("x");
 }
+
+#[test]
+fn the_same_change_runs_once_at_a_time() {
+    let stage = Stage::new();
+    let svm = stage.svm("vs0");
+    let path = format!("/security/barbican-kms/{}", stage.barbican(svm, "A", 1));
+    let held = stage.store.hold(|asked| asked.puts(Table::Keystores));
+    let first = stage.api.patch(&path, &json!({ "timeout": 20 })).job();
+    held.reached();
+    stage.api.patch(&path, &json!({ "timeout": 30 })).refused(409, 8, "changed already");
+    held.release();
+    assert_eq!(stage.until_ended(&first)["state"], "success");
+    stage.api.patch(&format!("{path}?return_timeout=60"), &json!({ "timeout": 30 })).is(200);
+    assert_eq!(stage.api.get(&path).ok()["timeout"], 30);
+}
